@@ -1,0 +1,281 @@
+"""Child processes on a short lead: fed and read as streams, limited in time and memory, never left behind."""
+
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from nnvvc.errors import ToolFailed, ToolMissing, ToolTimeout
+
+_PIPE_BYTES = 1 << 20
+_STDERR_TAIL = 4096
+
+
+class ChildProcess:
+    """One run of a tool: standard input fed from an iterable, standard output read as a stream.
+
+    name: what messages call the tool. stall_seconds: the tool is stopped when it has neither taken input nor given
+    output for that long. memory_bytes: limit on its address space where the system has one (Linux), else
+    ignored. Use as a context manager: on leaving the block the child is ended whatever happened.
+    """
+
+    def __init__(
+        self,
+        argv: Sequence[str | os.PathLike[str]],
+        *,
+        name: str,
+        stall_seconds: float = 60.0,
+        memory_bytes: int | None = None,
+        cwd: Path | None = None,
+    ) -> None:
+        self.name = name
+        self._stall_seconds = stall_seconds
+        self._memory_bytes = memory_bytes
+        self._feeder: threading.Thread | None = None
+        self._feed_error: BaseException | None = None
+        self._closing = False
+        self._alive_ticks = 0
+        self._stderr = b""
+        try:
+            self._process = subprocess.Popen(
+                [os.fspath(a) for a in argv],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                cwd=cwd,
+                # Its own group: Ctrl-C in the terminal reaches us alone, and we end the child.
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise ToolMissing(
+                f"{name} cannot be started ({error.strerror}): `nnvvc doctor` shows what is there"
+            ) from error
+        if memory_bytes is not None:
+            _limit_memory(self._process.pid, memory_bytes)
+        assert self._process.stdin and self._process.stdout and self._process.stderr
+        _enlarge_pipe(self._process.stdin)
+        _enlarge_pipe(self._process.stdout)
+        self._chunks: queue.Queue[bytes] = queue.Queue(maxsize=4)
+        self._threads = [
+            threading.Thread(target=self._drain_stderr, args=(self._process.stderr,), daemon=True),
+            threading.Thread(target=self._drain_stdout, args=(self._process.stdout,), daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def feed(self, chunks: Iterable[bytes]) -> None:
+        """Start writing `chunks` to the child in the background; its input is closed after the last one.
+
+        An exception raised by the iterable is raised again by `read` or `finish`.
+        """
+        self._feeder = threading.Thread(target=self._feed, args=(chunks,), daemon=True)
+        self._feeder.start()
+
+    def read(self) -> Iterator[bytes]:
+        """The output in pieces as they come.
+
+        Raises ToolTimeout where the child stalls, and what the feeding iterable raised. Does not look at the
+        exit status: `finish` does.
+        """
+        ticks, waited, step = self._alive_ticks, 0.0, min(1.0, self._stall_seconds)
+        while True:
+            try:
+                chunk = self._chunks.get(timeout=step)
+            except queue.Empty:
+                if self._feed_error is not None:
+                    raise self._feed_error from None
+                waited = waited + step if self._alive_ticks == ticks else 0.0
+                ticks = self._alive_ticks
+                if waited >= self._stall_seconds:
+                    self.kill()
+                    raise ToolTimeout(
+                        f"{self.name} made no progress for {self._stall_seconds:.0f} s and was stopped"
+                    ) from None
+                continue
+            if not chunk:
+                break
+            waited = 0.0
+            yield chunk
+        if self._feed_error is not None:
+            raise self._feed_error
+
+    def read_blocks(self, size: int) -> Iterator[memoryview]:
+        """The output in blocks of exactly `size` bytes; a rest at the end raises ToolFailed."""
+        parts: list[bytes] = []
+        have = 0
+        for chunk in self.read():
+            parts.append(chunk)
+            have += len(chunk)
+            if have < size:
+                continue
+            data = memoryview(b"".join(parts))
+            start = 0
+            while have - start >= size:
+                yield data[start : start + size]
+                start += size
+            parts = [bytes(data[start:])]
+            have -= start
+        if have:
+            raise ToolFailed(f"{self.name} ended inside a picture{self._reason()}")
+
+    def finish(self) -> None:
+        """Wait for the end. Raises ToolFailed for an exit status other than 0, with the tool's own last words."""
+        if self._feeder is not None:
+            self._feeder.join(self._stall_seconds)
+        if self._feed_error is not None:
+            raise self._feed_error
+        try:
+            status = self._process.wait(self._stall_seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise ToolTimeout(f"{self.name} did not end and was stopped") from None
+        self._threads[0].join(1.0)
+        if status != 0:
+            raise ToolFailed(f"{self.name} {_describe(status)}{self._reason()}")
+
+    @property
+    def messages(self) -> str:
+        """The last kilobytes of what the child wrote to standard error."""
+        return self._stderr.decode("utf-8", "replace")
+
+    def kill(self) -> None:
+        """End the child and everything it started, at once."""
+        self._closing = True
+        if self._process.poll() is None:
+            try:
+                os.killpg(self._process.pid, signal.SIGKILL)
+            except (ProcessLookupError, PermissionError):
+                self._process.kill()
+        self._process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.kill()
+        # Unblock the reader thread where its queue is full.
+        while self._threads[1].is_alive():
+            try:
+                self._chunks.get(timeout=0.05)
+            except queue.Empty:
+                continue
+        if self._feeder is not None:
+            self._feeder.join(5.0)
+        for thread in self._threads:
+            thread.join(1.0)
+
+    def _reason(self) -> str:
+        lines = [line.strip() for line in self.messages.splitlines() if line.strip()]
+        if self._memory_bytes is not None and any("memory" in line.lower() for line in lines):
+            limit = self._memory_bytes >> 20
+            return f": it ran out of its memory limit of {limit} MiB (--memory-limit raises it)"
+        return f": {' | '.join(lines[-3:])}" if lines else ""
+
+    def _feed(self, chunks: Iterable[bytes]) -> None:
+        stdin = self._process.stdin
+        assert stdin is not None
+        try:
+            for chunk in chunks:
+                if self._closing:
+                    break
+                view = memoryview(chunk)
+                for start in range(0, len(view), _PIPE_BYTES):
+                    stdin.write(view[start : start + _PIPE_BYTES])
+                    self._alive_ticks += 1
+        except (BrokenPipeError, ValueError):
+            pass  # The child went away: its exit status tells why.
+        except BaseException as error:
+            self._feed_error = error
+        finally:
+            try:
+                stdin.close()
+            except OSError:
+                pass
+            close = getattr(chunks, "close", None)
+            if close is not None:
+                close()
+            if self._feed_error is not None:
+                # Without its whole input the child's output is worth nothing.
+                self.kill()
+
+    def _drain_stdout(self, pipe: IO[bytes]) -> None:
+        try:
+            while chunk := os.read(pipe.fileno(), _PIPE_BYTES):
+                self._chunks.put(chunk)
+        except (OSError, ValueError):
+            pass
+        finally:
+            self._chunks.put(b"")
+            pipe.close()
+
+    def _drain_stderr(self, pipe: IO[bytes]) -> None:
+        try:
+            while chunk := os.read(pipe.fileno(), 1 << 16):
+                self._stderr = (self._stderr + chunk)[-_STDERR_TAIL:]
+        except (OSError, ValueError):
+            pass
+        finally:
+            pipe.close()
+
+
+def run_tool(argv: Sequence[str | os.PathLike[str]], *, name: str, timeout: float = 20.0) -> str:
+    """Run a tool that prints a little and ends; its output and messages together.
+
+    Raises ToolMissing, ToolTimeout. The exit status is not looked at: many tools print their version and fail.
+    """
+    try:
+        done = subprocess.run(
+            [os.fspath(a) for a in argv],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=timeout,
+            check=False,
+        )
+    except OSError as error:
+        raise ToolMissing(f"{name} cannot be started: {error.strerror}") from error
+    except subprocess.TimeoutExpired as error:
+        raise ToolTimeout(f"{name} did not answer within {timeout:.0f} s") from error
+    return done.stdout.decode("utf-8", "replace")
+
+
+def _describe(status: int) -> str:
+    if status >= 0:
+        return f"failed with status {status}"
+    try:
+        return f"was ended by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"was ended by signal {-status}"
+
+
+def _limit_memory(pid: int, limit: int) -> None:
+    if sys.platform != "linux":
+        return
+    import resource
+
+    try:
+        resource.prlimit(pid, resource.RLIMIT_AS, (limit, limit))
+    except (ProcessLookupError, PermissionError):
+        pass
+
+
+def _enlarge_pipe(pipe: IO[bytes]) -> None:
+    if sys.platform != "linux":
+        return
+    import fcntl
+
+    try:
+        fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    except OSError:
+        pass  # Above the system's limit: the default size works too.
