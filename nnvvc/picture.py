@@ -117,8 +117,8 @@ class VideoFormat:
 class Picture:
     """Sample planes of one picture.
 
-    planes: luma (height, width), then Cb and Cr ((height + 1) // 2, (width + 1) // 2) for 4:2:0; uint16 at any
-    depth, values 0 to 2**bit_depth - 1.
+    planes: luma (height, width), then Cb and Cr ((height + 1) // 2, (width + 1) // 2) for 4:2:0; uint16 at
+    any depth, values 0 to 2**bit_depth - 1.
     """
 
     planes: tuple[Plane, ...]

@@ -1,5 +1,6 @@
 """Child processes on a short lead: fed and read as streams, limited in time and memory, never left behind."""
 
+import contextlib
 import os
 import queue
 import signal
@@ -20,9 +21,9 @@ _STDERR_TAIL = 4096
 class ChildProcess:
     """One run of a tool: standard input fed from an iterable, standard output read as a stream.
 
-    name: what messages call the tool. stall_seconds: the tool is stopped when it has neither taken input nor given
-    output for that long. memory_bytes: limit on its address space where the system has one (Linux), else
-    ignored. Use as a context manager: on leaving the block the child is ended whatever happened.
+    name: what messages call the tool. stall_seconds: the tool is stopped when it has neither taken input nor
+    given output for that long. memory_bytes: limit on its address space where the system has one (Linux).
+    Use as a context manager: on leaving the block the child is ended whatever happened.
     """
 
     def __init__(
@@ -125,7 +126,7 @@ class ChildProcess:
             raise ToolFailed(f"{self.name} ended inside a picture{self._reason()}")
 
     def finish(self) -> None:
-        """Wait for the end. Raises ToolFailed for an exit status other than 0, with the tool's own last words."""
+        """Wait for the end. Raises ToolFailed for a status other than 0, with the tool's own last words."""
         if self._feeder is not None:
             self._feeder.join(self._stall_seconds)
         if self._feed_error is not None:
@@ -198,10 +199,8 @@ class ChildProcess:
         except BaseException as error:
             self._feed_error = error
         finally:
-            try:
+            with contextlib.suppress(OSError):
                 stdin.close()
-            except OSError:
-                pass
             close = getattr(chunks, "close", None)
             if close is not None:
                 close()
@@ -232,7 +231,7 @@ class ChildProcess:
 def run_tool(argv: Sequence[str | os.PathLike[str]], *, name: str, timeout: float = 20.0) -> str:
     """Run a tool that prints a little and ends; its output and messages together.
 
-    Raises ToolMissing, ToolTimeout. The exit status is not looked at: many tools print their version and fail.
+    Raises ToolMissing, ToolTimeout. The exit status is ignored: many tools print their version and fail.
     """
     try:
         done = subprocess.run(
@@ -264,10 +263,8 @@ def _limit_memory(pid: int, limit: int) -> None:
         return
     import resource
 
-    try:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         resource.prlimit(pid, resource.RLIMIT_AS, (limit, limit))
-    except (ProcessLookupError, PermissionError):
-        pass
 
 
 def _enlarge_pipe(pipe: IO[bytes]) -> None:
@@ -275,7 +272,6 @@ def _enlarge_pipe(pipe: IO[bytes]) -> None:
         return
     import fcntl
 
-    try:
+    # Above the system's limit the default size works too.
+    with contextlib.suppress(OSError):
         fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-    except OSError:
-        pass  # Above the system's limit: the default size works too.
