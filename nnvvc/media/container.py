@@ -111,16 +111,17 @@ class ContainerWriter:
         codec = "libx264" if path.suffix == ".mp4" else "ffv1"
         try:
             self._container: Any = av.open(str(path), "w")
-            self._stream: Any = self._container.add_stream(codec, rate=video.fps)
-            self._stream.width, self._stream.height = fmt.width, fmt.height
-            self._stream.pix_fmt = pix_fmt
+            stream: Any = self._container.add_stream(codec, rate=video.fps)
+            stream.width, stream.height = fmt.width, fmt.height
+            stream.pix_fmt = pix_fmt
             if codec == "libx264":
-                self._stream.options = {"qp": "0", "preset": "veryfast"}
-            context: Any = self._stream.codec_context
+                stream.options = {"qp": "0", "preset": "veryfast"}
+            context = stream.codec_context
             context.color_range = _FULL_RANGE if fmt.full_range else 1
             context.colorspace = int(fmt.matrix)
         except (av.FFmpegError, OSError, ValueError) as error:
             raise OutputError(f"cannot write {path.name}: {error}") from error
+        self._stream = stream
         self._count = 0
 
     def write(self, picture: Picture) -> None:

@@ -98,7 +98,7 @@ def read_sequence(paths: list[Path]) -> Iterator[Picture]:
     for path in paths:
         picture = read_picture(path)
         if first is not None and picture.format != first:
-                if picture.format.width == first.width and picture.format.height == first.height:
+            if picture.format.width == first.width and picture.format.height == first.height:
                 raise InputError(f"{path} is of another kind (grey or colour) than the first of its sequence")
             raise InputError(
                 f"{path} is {picture.format.width}x{picture.format.height}, the sequence "

@@ -43,7 +43,8 @@ class Sink:
 def open_sink(path: str | os.PathLike[str], video: VideoFormat) -> Sink:
     """Open .y4m, .yuv, .png, a numbered .png pattern, .mkv or .mp4 (both lossless) for writing.
 
-    `-` is y4m on standard output. Raises OutputError where the file cannot be written, ConfigError for an unknown ending.
+    `-` is y4m on standard output. Raises OutputError where the file cannot be written, ConfigError for an
+    unknown ending.
     """
     name = os.fspath(path)
     ending = Path(name).suffix.lower()

@@ -63,8 +63,8 @@ def open_source(
 ) -> Source:
     """Open y4m, raw yuv (give size and pix_fmt), a picture, a numbered sequence, or any container.
 
-    `-` is standard input. fps replaces the rate that the input states. Raises InputError for what is missing, empty, damaged or of
-    an unknown type, ConfigError for raw video without its size.
+    `-` is standard input. fps replaces the rate that the input states. Raises InputError for what is missing,
+    empty, damaged or of an unknown type, ConfigError for raw video without its size.
     """
     name = os.fspath(path)
     pix_fmt = pix_fmt or "yuv420p"
