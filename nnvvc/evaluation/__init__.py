@@ -1,0 +1,1 @@
+"""Measuring: rate against task accuracy and fidelity, from real files, with anchors to make again."""
