@@ -1,0 +1,1 @@
+"""Training: one recipe runner for every model, its data and losses."""
