@@ -1,0 +1,119 @@
+"""Payloads of this project: NAL units that every VVC decoder drops, framed with length and CRC-32."""
+
+import hashlib
+import zlib
+from enum import IntEnum
+
+from nnvvc.bitstream.bits import BitReader, BitWriter
+from nnvvc.bitstream.fields import Field, Structure
+from nnvvc.bitstream.nal import NalHeader, NalUnitType, make_nal, rbsp
+from nnvvc.errors import DamagedStream, UnsupportedStream
+from nnvvc.picture import Picture
+
+DIGEST_BYTES = 8
+
+
+class PayloadKind(IntEnum):
+    """What a payload holds: the first byte after the NAL unit header."""
+
+    STREAM_HEADER = 0
+    KEY_PICTURE = 1
+    LOSSLESS_PICTURE = 2
+    NEURAL_INTER = 3
+    PERIOD_HASH = 16
+
+
+PAYLOAD = Structure(
+    "payload",
+    (
+        Field("kind", "u(8)", meaning="what the body is: PayloadKind"),
+        Field("length", "leb128", high=(1 << 27) - 1, meaning="bytes of the body"),
+        Field("body", "bytes(length)", meaning="by kind"),
+        Field("crc32", "u(32)", meaning="CRC-32 (ISO 3309) of kind, length and body as written"),
+    ),
+    source="of this format: NAL types 28 (before the last slice) and 30 (after it); trailing bits follow",
+)
+
+PERIOD_HASH = Structure(
+    "period_hash",
+    (
+        Field(
+            "pictures",
+            "leb128",
+            low=1,
+            high=1 << 20,
+            meaning="pictures covered, the next ones in output order",
+        ),
+        Field(
+            "digest", f"bytes({DIGEST_BYTES})", meaning="first bytes of the SHA-256 of their decoded samples"
+        ),
+    ),
+    source="of this format: kind 16, NAL type 30, after the last picture of an intra period",
+)
+
+
+def write_payload(kind: PayloadKind, body: bytes) -> bytes:
+    """A whole NAL unit, without start code, that carries `body`."""
+    writer = BitWriter()
+    writer.u(kind, 8)
+    writer.leb128(len(body))
+    writer.raw(body)
+    writer.u(zlib.crc32(writer.getvalue()), 32)
+    writer.trailing_bits()
+    after = kind is PayloadKind.PERIOD_HASH
+    return make_nal(NalHeader(NalUnitType.PERIOD_HASH if after else NalUnitType.PAYLOAD), writer.getvalue())
+
+
+def read_payload(nal: bytes) -> tuple[PayloadKind, bytes]:
+    """Kind and body of a NAL unit of ours.
+
+    Raises TruncatedStream or DamagedStream, and UnsupportedStream for a kind of a later version.
+    """
+    data = rbsp(nal)
+    reader = BitReader(data)
+    values = PAYLOAD.read(reader)
+    end = reader.position >> 3
+    reader.trailing_bits()
+    if reader.remaining or values["crc32"] != zlib.crc32(data[: end - 4]):
+        raise DamagedStream("a payload does not have the checksum it was sent with")
+    try:
+        return PayloadKind(values["kind"]), values["body"]
+    except ValueError as error:
+        raise UnsupportedStream(f"payload kind {values['kind']} needs a newer version") from error
+
+
+class PeriodHash:
+    """The digest over decoded pictures: SHA-256 over their planes, two bytes a sample, little endian."""
+
+    def __init__(self) -> None:
+        self._sha256 = hashlib.sha256()
+        self.pictures = 0
+
+    def add(self, picture: Picture) -> None:
+        """Take in the next picture in output order, at the depth and size at which it was decoded."""
+        for plane in picture.planes:
+            self._sha256.update(plane.astype("<u2", copy=False).tobytes())
+        self.pictures += 1
+
+    def digest(self) -> bytes:
+        return self._sha256.digest()[:DIGEST_BYTES]
+
+    def write(self) -> bytes:
+        """The NAL unit that announces it."""
+        return write_period_hash(self.pictures, self.digest())
+
+
+def write_period_hash(pictures: int, digest: bytes) -> bytes:
+    """A NAL unit of type 30: `digest`, of DIGEST_BYTES bytes, covers `pictures` pictures."""
+    writer = BitWriter()
+    PERIOD_HASH.write(writer, {"pictures": pictures, "digest": digest})
+    return write_payload(PayloadKind.PERIOD_HASH, writer.getvalue())
+
+
+def read_period_hash(body: bytes) -> tuple[int, bytes]:
+    """Number of pictures and digest from the body of a payload of kind PERIOD_HASH."""
+    reader = BitReader(body)
+    values = PERIOD_HASH.read(reader)
+    if reader.remaining:
+        raise DamagedStream("a period hash is too long")
+    return values["pictures"], values["digest"]
