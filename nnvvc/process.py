@@ -41,7 +41,8 @@ class ChildProcess:
         self._feeder: threading.Thread | None = None
         self._feed_error: BaseException | None = None
         self._closing = False
-        self._alive_ticks = 0
+        self._progress = 0
+        self._awaiting_input = False
         self._stderr = b""
         try:
             self._process = subprocess.Popen(
@@ -84,15 +85,17 @@ class ChildProcess:
         Raises ToolTimeout where the child stalls, and what the feeding iterable raised. Does not look at the
         exit status: `finish` does.
         """
-        ticks, waited, step = self._alive_ticks, 0.0, min(1.0, self._stall_seconds)
+        progress, waited, step = self._progress, 0.0, min(1.0, self._stall_seconds)
         while True:
             try:
                 chunk = self._chunks.get(timeout=step)
             except queue.Empty:
                 if self._feed_error is not None:
                     raise self._feed_error from None
-                waited = waited + step if self._alive_ticks == ticks else 0.0
-                ticks = self._alive_ticks
+                # A child that waits for our input does not stall.
+                idle = self._progress == progress and not self._awaiting_input
+                waited = waited + step if idle else 0.0
+                progress = self._progress
                 if waited >= self._stall_seconds:
                     self.kill()
                     raise ToolTimeout(
@@ -187,18 +190,23 @@ class ChildProcess:
         stdin = self._process.stdin
         assert stdin is not None
         try:
+            self._awaiting_input = True
             for chunk in chunks:
+                self._awaiting_input = False
                 if self._closing:
                     break
                 view = memoryview(chunk)
                 for start in range(0, len(view), _PIPE_BYTES):
                     stdin.write(view[start : start + _PIPE_BYTES])
-                    self._alive_ticks += 1
+                    self._progress += 1
+                stdin.flush()
+                self._awaiting_input = True
         except (BrokenPipeError, ValueError):
             pass  # The child went away: its exit status tells why.
         except BaseException as error:
             self._feed_error = error
         finally:
+            self._awaiting_input = False
             with contextlib.suppress(OSError):
                 stdin.close()
             close = getattr(chunks, "close", None)
