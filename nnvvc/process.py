@@ -17,6 +17,9 @@ from nnvvc.errors import ToolFailed, ToolMissing, ToolTimeout
 _PIPE_BYTES = 1 << 20
 _STDERR_TAIL = 4096
 
+OUTPUT_FD = "{output_fd}"
+"""In an argument: the number of a pipe for the output, for tools that also print to standard output."""
+
 
 class ChildProcess:
     """One run of a tool: standard input fed from an iterable, standard output read as a stream.
@@ -44,29 +47,37 @@ class ChildProcess:
         self._progress = 0
         self._awaiting_input = False
         self._stderr = b""
+        read_fd, write_fd = os.pipe()
+        arguments = [os.fspath(a) for a in argv]
+        own_pipe = any(OUTPUT_FD in a for a in arguments)
         try:
             self._process = subprocess.Popen(
-                [os.fspath(a) for a in argv],
+                [a.replace(OUTPUT_FD, str(write_fd)) for a in arguments],
                 stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
+                stdout=subprocess.DEVNULL if own_pipe else write_fd,
                 stderr=subprocess.PIPE,
                 cwd=cwd,
+                pass_fds=(write_fd,) if own_pipe else (),
                 # Its own group: Ctrl-C in the terminal reaches us alone, and we end the child.
                 start_new_session=True,
             )
         except OSError as error:
+            os.close(read_fd)
             raise ToolMissing(
                 f"{name} cannot be started ({error.strerror}): `nnvvc doctor` shows what is there"
             ) from error
+        finally:
+            os.close(write_fd)
+        output = os.fdopen(read_fd, "rb", buffering=0)
         if memory_bytes is not None:
             _limit_memory(self._process.pid, memory_bytes)
-        assert self._process.stdin and self._process.stdout and self._process.stderr
+        assert self._process.stdin and self._process.stderr
         _enlarge_pipe(self._process.stdin)
-        _enlarge_pipe(self._process.stdout)
+        _enlarge_pipe(output)
         self._chunks: queue.Queue[bytes] = queue.Queue(maxsize=4)
         self._threads = [
             threading.Thread(target=self._drain_stderr, args=(self._process.stderr,), daemon=True),
-            threading.Thread(target=self._drain_stdout, args=(self._process.stdout,), daemon=True),
+            threading.Thread(target=self._drain_stdout, args=(output,), daemon=True),
         ]
         for thread in self._threads:
             thread.start()

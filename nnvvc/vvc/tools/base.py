@@ -76,7 +76,7 @@ class CodedFormat:
 
 @dataclass(frozen=True, slots=True)
 class DecoderSettings:
-    """threads: of the decoder. memory_bytes: limit on its address space. conceal: go on after damaged data."""
+    """threads: of the decoder. memory_bytes: limit on its address space. conceal: go on after damage."""
 
     threads: int = 2
     memory_bytes: int = DECODER_MEMORY

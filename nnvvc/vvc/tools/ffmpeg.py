@@ -7,7 +7,7 @@ from functools import cache
 
 from nnvvc.errors import ToolMissing
 from nnvvc.picture import Matrix, Picture, PictureFormat
-from nnvvc.process import ChildProcess, run_tool
+from nnvvc.process import OUTPUT_FD, ChildProcess, run_tool
 from nnvvc.vvc.tools.base import (
     DECODER_STALL_SECONDS,
     ENCODER_STALL_SECONDS,
@@ -18,7 +18,6 @@ from nnvvc.vvc.tools.base import (
     pictures_from,
     pix_fmt,
 )
-
 
 _COLOURSPACE = {Matrix.BT601: "smpte170m", Matrix.BT709: "bt709", Matrix.BT2020: "bt2020nc"}
 
@@ -87,7 +86,9 @@ class FFmpegEncoder:
             "-f", "rawvideo", "-pix_fmt", pix_fmt(fmt), "-s", f"{fmt.width}x{fmt.height}",
             "-r", f"{fps.numerator}/{fps.denominator}", *_colour_tags(fmt), "-i", "pipe:0",
             "-c:v", "libvvenc", "-preset", settings.preset, "-qp", str(settings.qp), "-qpa", "0",
-            "-vvenc-params", params, "-threads", str(settings.threads), "-f", "vvc", "pipe:1",
+            "-vvenc-params", params, "-threads", str(settings.threads),
+            # VVenC prints its warnings to standard output, in the middle of the stream.
+            "-f", "vvc", f"pipe:{OUTPUT_FD}",
         ]  # fmt: skip
 
     def encode(

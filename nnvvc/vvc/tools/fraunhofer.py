@@ -14,6 +14,7 @@ from nnvvc.vvc.tools.base import (
     VvcSettings,
     block_bytes,
     pictures_from,
+    spool,
     working_folder,
 )
 from nnvvc.vvc.tools.ffmpeg import vvenc_params
@@ -59,7 +60,7 @@ class VvencappEncoder:
 
 
 class VvdecappDecoder:
-    """VVdeC's application."""
+    """VVdeC's application; it reads from a file only."""
 
     name = "vvdecapp"
 
@@ -70,13 +71,19 @@ class VvdecappDecoder:
         self, chunks: Iterable[bytes], coded: CodedFormat, settings: DecoderSettings
     ) -> Iterator[Picture]:
         fmt = coded.picture
-        command = [find_tool("vvdecapp"), "-b", "-", "-o", "-", "-v", "1", "-t", str(settings.threads)]
-        with ChildProcess(
-            command, name="vvdecapp", stall_seconds=DECODER_STALL_SECONDS, memory_bytes=settings.memory_bytes
-        ) as child:
-            child.feed(chunks)
-            yield from pictures_from(child.read_blocks(block_bytes(fmt)), fmt)
-            child.finish()
+        command = [find_tool("vvdecapp"), "-b", "in.266", "-o", "-", "-v", "1", "-t", str(settings.threads)]
+        with working_folder() as folder:
+            spool(chunks, folder / "in.266")
+            with ChildProcess(
+                command,
+                name="vvdecapp",
+                stall_seconds=DECODER_STALL_SECONDS,
+                memory_bytes=settings.memory_bytes,
+                cwd=folder,
+            ) as child:
+                child.feed(())
+                yield from pictures_from(child.read_blocks(block_bytes(fmt)), fmt)
+                child.finish()
 
 
 def _version(path: str) -> str:
