@@ -255,6 +255,10 @@ def _ceil_log2(value: int) -> int:
     return max(value - 1, 0).bit_length()
 
 
+def _sum_of(values: list[Values], name: str) -> int:
+    return sum(v[name] for v in values)
+
+
 _FUNCTIONS: dict[str, Any] = {
     "__builtins__": {},
     "bool": bool,
@@ -263,6 +267,8 @@ _FUNCTIONS: dict[str, Any] = {
     "min": min,
     "sum": sum,
     "ceil_log2": _ceil_log2,
+    "int": int,
+    "sum_of": _sum_of,
 }
 
 

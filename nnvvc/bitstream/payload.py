@@ -14,13 +14,24 @@ DIGEST_BYTES = 8
 
 
 class PayloadKind(IntEnum):
-    """What a payload holds: the first byte after the NAL unit header."""
+    """What a payload holds: the first byte after the NAL unit header.
+
+    KEY_PICTURE is a learned picture that stands alone; KEY_SLICE one that stands in place of a VVC slice and
+    becomes a reference of the pictures around it, with the fields of `key_slice.KEY_SLICE` before it.
+    """
 
     STREAM_HEADER = 0
     KEY_PICTURE = 1
     LOSSLESS_PICTURE = 2
     NEURAL_INTER = 3
+    KEY_SLICE = 4
     PERIOD_HASH = 16
+
+
+PICTURE_KINDS = frozenset(
+    {PayloadKind.KEY_PICTURE, PayloadKind.LOSSLESS_PICTURE, PayloadKind.NEURAL_INTER, PayloadKind.KEY_SLICE}
+)
+"""Payloads that are a picture each, as a VVC slice would be."""
 
 
 PAYLOAD = Structure(

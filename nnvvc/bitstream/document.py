@@ -1,0 +1,59 @@
+"""The tables of docs/format.md, rendered from the declarations: `python -m nnvvc.bitstream.document`."""
+
+from nnvvc.bitstream.fields import Structure, table
+from nnvvc.bitstream.header import STREAM_HEADER
+from nnvvc.bitstream.key_slice import KEY_SLICE
+from nnvvc.bitstream.nal import OURS
+from nnvvc.bitstream.parameter_sets import PPS, SPS_WHOLE, VUI
+from nnvvc.bitstream.payload import PAYLOAD, PERIOD_HASH, PayloadKind
+from nnvvc.bitstream.sei import DECODED_PICTURE_HASH, NNPF_ACTIVATION, NNPF_CHARACTERISTICS, USER_DATA
+from nnvvc.bitstream.slice_header import SLICE_WITH_PICTURE_HEADER
+
+OWN = (PAYLOAD, STREAM_HEADER, KEY_SLICE, PERIOD_HASH)
+"""Structures of this format."""
+
+STANDARD = (
+    NNPF_CHARACTERISTICS,
+    NNPF_ACTIVATION,
+    DECODED_PICTURE_HASH,
+    USER_DATA,
+    SPS_WHOLE,
+    VUI,
+    PPS,
+    SLICE_WITH_PICTURE_HEADER,
+)
+"""Structures of H.266 and H.274, as far as they are read."""
+
+
+def render(structure: Structure) -> str:
+    """A heading and a table of the structure's fields, in Markdown."""
+    lines = [f"### `{structure.name}`", "", f"{structure.source}.", ""]
+    lines += ["| field | code | range | present when | meaning |", "|---|---|---|---|---|"]
+    for name, code, limits, when, meaning in table(structure):
+        lines.append(
+            f"| {_code(name or 'alignment')} | {_code(code)} | {limits} | {_code(when)} | {meaning} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def render_kinds() -> str:
+    """The payload kinds and the NAL unit types that carry them."""
+    lines = ["| payload kind | name |", "|---|---|"]
+    lines += [f"| {kind.value} | {kind.name} |" for kind in PayloadKind]
+    types = ", ".join(f"{kind.value} ({kind.name})" for kind in sorted(OURS))
+    return "\n".join(lines) + f"\n\nNAL unit types of this format: {types}.\n"
+
+
+def render_all() -> str:
+    """Everything, own structures first."""
+    parts = ["## Structures of this format\n", render_kinds(), *map(render, OWN)]
+    parts += ["## Structures of H.266 and H.274\n", *map(render, STANDARD)]
+    return "\n".join(parts)
+
+
+def _code(text: str) -> str:
+    return "`" + text.replace("|", "\\|") + "`" if text else ""
+
+
+if __name__ == "__main__":
+    print(render_all())
