@@ -484,7 +484,7 @@ PPS = Structure("pic_parameter_set_rbsp", (*_PPS_START, *_PPS_REST), "H.266 clau
 
 @dataclass(frozen=True, slots=True)
 class CodedSize:
-    """Size and depth of decoded pictures. padded: before the conformance window cuts them."""
+    """Size and depth of decoded pictures. padded: before the conformance window cuts them. ctu_size: 32 to 128."""
 
     width: int
     height: int
@@ -492,6 +492,7 @@ class CodedSize:
     padded_height: int
     bit_depth: int
     chroma: Chroma
+    ctu_size: int
 
 
 class ParameterSets:
@@ -562,7 +563,8 @@ class ParameterSets:
         if left + right >= width or top + bottom >= height:
             raise DamagedStream("the conformance window leaves nothing of the picture")
         cropped = (width - left - right, height - top - bottom)
-        return CodedSize(*cropped, width, height, sps["sps_bitdepth_minus8"] + 8, chroma)
+        ctu_size = 32 << sps["sps_log2_ctu_size_minus5"]
+        return CodedSize(*cropped, width, height, sps["sps_bitdepth_minus8"] + 8, chroma, ctu_size)
 
     def nal_units(self) -> list[bytes]:
         """The NAL units themselves, SPS first."""

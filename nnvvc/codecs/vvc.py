@@ -1,0 +1,153 @@
+"""Plain VVC: a stock encoder's stream with our header in front and a hash after each intra period."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from fractions import Fraction
+
+from nnvvc.bitstream.access_unit import AccessUnit, AccessUnits
+from nnvvc.bitstream.demuxer import Demuxer
+from nnvvc.bitstream.header import Pipeline, StreamHeader, scaled_size
+from nnvvc.bitstream.muxer import Muxer, PeriodVerifier
+from nnvvc.bitstream.nal import NalHeader, NalUnitType, join_annex_b, split_annex_b
+from nnvvc.bitstream.parameter_sets import CodedSize, read_vui
+from nnvvc.codecs.base import DecodedVideo
+from nnvvc.codecs.vvc_pictures import Reconstruction, coded_format_of, decoded, vvc_bytes
+from nnvvc.errors import ConfigError, DamagedStream
+from nnvvc.media.resample import resample
+from nnvvc.options import DecodeOptions, EncodeOptions
+from nnvvc.picture import Matrix, Picture, PictureFormat, VideoFormat
+from nnvvc.vvc.tools import (
+    CodedFormat,
+    DecoderSettings,
+    coded_format,
+    decoder,
+    encoder,
+    from_coded,
+    to_coded,
+)
+
+_USUAL_FPS = Fraction(30)
+_HASH_TYPES = {"md5": "1", "crc": "2"}
+
+
+def scaled_format(source: PictureFormat, scale: Fraction) -> PictureFormat:
+    """The format of source pictures at their coded scale."""
+    width, height = scaled_size(source.width, source.height, scale)
+    return replace(source, width=width, height=height)
+
+
+class VvcCodec:
+    """Pipeline 0."""
+
+    name = "vvc"
+
+    def encode(
+        self, frames: Iterable[Picture], video: VideoFormat, options: EncodeOptions
+    ) -> Iterator[bytes]:
+        if options.filter != "none":
+            raise ConfigError(f"--filter {options.filter} is not there for --codec vvc")
+        if options.scale is None:
+            raise ConfigError("--scale auto is not there for --codec vvc: give 1, 3/4, 1/2 or 1/4")
+        source = scaled_format(video.picture, options.scale)
+        coded = coded_format(source)
+        header = StreamHeader(Pipeline.VVC, video, options.scale)
+        settings = options.vvc
+        if options.picture_hash != "none":
+            hash_type = {"SEIDecodedPictureHash": _HASH_TYPES[options.picture_hash]}
+            settings = replace(settings, params=hash_type | dict(settings.params))
+        prepared = (to_coded(resample(f, source.width, source.height), coded) for f in frames)
+        chunks = encoder(options.encoder).encode(prepared, coded, video.fps, settings)
+        yield from mux(chunks, header)
+
+    def decode(self, stream: Demuxer, options: DecodeOptions) -> DecodedVideo:
+        size = _size(stream.first)
+        header = stream.header
+        if header is None:
+            return _decode_plain(stream, size, options)
+        source = header.source
+        scaled = scaled_format(source.picture, header.scale)
+        check_size(size, scaled)
+        notes: list[str] = []
+        coded = coded_format_of(size, source.picture.matrix, source.picture.full_range)
+        pictures = _decode(stream, size, coded, options, notes)
+        if options.coded:
+            return DecodedVideo(replace(source, picture=coded.picture), pictures, notes)
+        restored = (_restore(picture, scaled, source.picture) for picture in pictures)
+        return DecodedVideo(source, restored, notes)
+
+    def export(self, stream: Demuxer) -> Iterator[bytes]:
+        for unit in stream:
+            yield join_annex_b(unit.vvc_nals())
+
+
+CODEC = VvcCodec()
+
+
+def mux(chunks: Iterable[bytes], header: StreamHeader) -> Iterator[bytes]:
+    """An encoder's stream as one of ours: decoded on the way, for the hashes of its pictures."""
+    ready: deque[bytes] = deque()
+    muxer = Muxer(header, ready.append)
+    units = AccessUnits(split_annex_b(chunks))
+    coded: CodedFormat | None = None
+    with Reconstruction(decoder(), DecoderSettings(), muxer.add_picture) as reconstruction:
+        for unit in units:
+            if coded is None:
+                coded = coded_format_of(_size(unit))
+            data = unit.tobytes()
+            muxer.add(unit)
+            reconstruction.add(data, coded)
+            while ready:
+                yield ready.popleft()
+        reconstruction.finish()
+        muxer.close()
+    yield from ready
+
+
+def check_size(size: CodedSize, source: PictureFormat) -> None:
+    """Raises DamagedStream where the SPS and the stream header do not mean the same pictures."""
+    expected = coded_format(source)
+    if (size.width, size.height) != (expected.width, expected.height):
+        raise DamagedStream(
+            f"the stream header is for {source.width}x{source.height}, "
+            f"its pictures are {size.width}x{size.height}"
+        )
+
+
+def _decode(
+    stream: Demuxer, size: CodedSize, coded: CodedFormat, options: DecodeOptions, notes: list[str]
+) -> Iterator[Picture]:
+    verifier = PeriodVerifier() if options.verify else None
+    chunks = vvc_bytes(stream, size, verifier)
+    return decoded(decoder(options.decoder), chunks, coded, options.decoder_settings, verifier, notes.append)
+
+
+def _decode_plain(stream: Demuxer, size: CodedSize, options: DecodeOptions) -> DecodedVideo:
+    """A stream of another maker: its pictures are the source, as far as anybody can tell."""
+    notes: list[str] = []
+    matrix, full_range, fps = _described(stream.first)
+    coded = coded_format_of(size, matrix, full_range)
+    pictures = _decode(stream, size, coded, options, notes)
+    return DecodedVideo(VideoFormat(coded.picture, fps), pictures, notes)
+
+
+def _described(unit: AccessUnit) -> tuple[Matrix, bool, Fraction]:
+    """Matrix, range and rate as the SPS says, or what is usual."""
+    sps = next((nal for nal in unit.nals if NalHeader.read(nal).type is NalUnitType.SPS), None)
+    vui = (read_vui(sps) if sps is not None else None) or {}
+    ticks, scale = vui.get("num_units_in_tick", 0), vui.get("time_scale", 0)
+    fps = Fraction(scale, ticks) if ticks and scale else _USUAL_FPS
+    code = vui.get("vui_matrix_coeffs", Matrix.UNSPECIFIED)
+    matrix = Matrix(code) if code in Matrix.__members__.values() else Matrix.UNSPECIFIED
+    return matrix, bool(vui.get("vui_full_range_flag", 0)), fps
+
+
+def _restore(picture: Picture, scaled: PictureFormat, source: PictureFormat) -> Picture:
+    small = from_coded(picture, scaled)
+    return Picture(resample(small, source.width, source.height).planes, source)
+
+
+def _size(unit: AccessUnit) -> CodedSize:
+    if unit.size is None:
+        raise DamagedStream("the stream does not begin with a VVC picture")
+    return unit.size

@@ -1,0 +1,101 @@
+"""What can be asked of encoding and decoding: the command line's options, and the Python interface's."""
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Literal
+
+from nnvvc.errors import ConfigError
+from nnvvc.vvc.tools import DECODER_MEMORY, DecoderSettings, VvcSettings
+
+Purpose = Literal["machines", "people"]
+PURPOSES: tuple[Purpose, ...] = ("machines", "people")
+
+Profile = Literal["fast", "base", "high"]
+PROFILES: tuple[Profile, ...] = ("fast", "base", "high")
+
+SCALES: dict[str, Fraction | None] = {
+    "auto": None,
+    "1": Fraction(1),
+    "3/4": Fraction(3, 4),
+    "1/2": Fraction(1, 2),
+    "1/4": Fraction(1, 4),
+}
+FILTERS = ("none", "base", "adapt", "machines")
+PICTURE_HASHES = ("none", "md5", "crc")
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeOptions:
+    """How to encode.
+
+    codec: `auto` takes the image codec for pictures and the hybrid one for video. purpose: what choices are
+    made for; None is the codec's own default. vvc: settings of the VVC encoder, whose qp is also the learned
+    codecs'. encoder: its name in `nnvvc.vvc.tools`. scale: coded size over source size, None for a choice by
+    measurement. filter: the neural filter announced in the stream. finetune_seconds: time for optimising each
+    latent. profile: of the probability model. workers: groups of pictures encoded at a time. picture_hash:
+    writes the standard SEI per picture besides the hash of each intra period.
+    """
+
+    codec: str = "auto"
+    purpose: Purpose | None = None
+    vvc: VvcSettings = field(default_factory=VvcSettings)
+    encoder: str = "ffmpeg"
+    scale: Fraction | None = Fraction(1)
+    filter: str = "none"
+    finetune_seconds: float = 0.0
+    adapt_seconds: float = 10.0
+    profile: Profile = "base"
+    effort: Literal["normal", "full"] = "normal"
+    workers: int = 1
+    picture_hash: str = "none"
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError for values out of range."""
+        _check("--for", self.purpose, (None, *PURPOSES))
+        _check("--filter", self.filter, FILTERS)
+        _check("--profile", self.profile, PROFILES)
+        _check("--picture-hash", self.picture_hash, PICTURE_HASHES)
+        _check("--scale", self.scale, tuple(SCALES.values()))
+        if self.workers < 1:
+            raise ConfigError("--workers must be 1 or more")
+        if self.finetune_seconds < 0 or self.adapt_seconds < 0:
+            raise ConfigError("a time to optimise for cannot be negative")
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeOptions:
+    """How to decode.
+
+    purpose: which output of the stream. filter: whether filters activated in the stream are applied. coded:
+    give the pictures as VVC holds them, at their coded depth and size, instead of in the source's format.
+    verify: compare with the hashes in the stream. conceal: go on after damage, and report it. decoder: its
+    name in `nnvvc.vvc.tools`. memory_bytes: limit on the memory of a VVC decoder's process.
+    """
+
+    purpose: Purpose = "people"
+    filter: Literal["auto", "off"] = "auto"
+    coded: bool = False
+    verify: bool = True
+    conceal: bool = False
+    decoder: str = "ffmpeg"
+    threads: int = 2
+    memory_bytes: int = DECODER_MEMORY
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError for values out of range."""
+        _check("--for", self.purpose, PURPOSES)
+        _check("--filter", self.filter, ("auto", "off"))
+        if self.threads < 1:
+            raise ConfigError("--threads must be 1 or more")
+        if self.memory_bytes < 64 << 20:
+            raise ConfigError("--memory-limit must be 64 MiB or more")
+
+    @property
+    def decoder_settings(self) -> DecoderSettings:
+        return DecoderSettings(self.threads, self.memory_bytes, self.conceal)
+
+
+def _check(option: str, value: object, allowed: tuple[object, ...]) -> None:
+    if value not in allowed:
+        names = ", ".join(str(a) for a in allowed if a is not None)
+        raise ConfigError(f"{option} {value} is not one of {names}")
