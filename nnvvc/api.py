@@ -1,6 +1,7 @@
 """Encoding and decoding from Python: on files, and as iterators of pictures and bytes."""
 
 import os
+import pathlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,19 +10,23 @@ from fractions import Fraction
 from nnvvc.bitstream.demuxer import Demuxer
 from nnvvc.bitstream.header import Pipeline
 from nnvvc.codecs import Codec, DecodedVideo, codec, codec_of
-from nnvvc.files import atomic_output, open_input, read_chunks
-from nnvvc.media import open_sink, open_source
+from nnvvc.codecs.vvc import output_orders, plain_format
+from nnvvc.errors import ConfigError
+from nnvvc.files import STANDARD_STREAM, atomic_output, atomic_path, open_input, read_chunks
+from nnvvc.media import mp4, open_sink, open_source
 from nnvvc.options import DecodeOptions, EncodeOptions
 from nnvvc.picture import Picture, VideoFormat
 from nnvvc.progress import Progress
+from nnvvc.vvc.tools.base import spool, working_folder
 
 Path = str | os.PathLike[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was done. bytes: size of the stream. notes: conversions, concealment."""
+    """What was done. target: the file written. bytes: of the stream. notes: conversions, concealment."""
 
+    target: str
     pictures: int
     bytes: int
     seconds: float
@@ -54,9 +59,14 @@ def codec_of_stream(stream: Demuxer) -> Codec:
     return codec_of(Pipeline.VVC if stream.header is None else stream.header.pipeline)
 
 
+def format_of_stream(stream: Demuxer) -> VideoFormat:
+    """What the stream's pictures are, by our header or by its SPS. Raises StreamError."""
+    return plain_format(stream) if stream.header is None else stream.header.source
+
+
 def encode(
     source: Path,
-    target: Path,
+    target: Path | None = None,
     options: EncodeOptions | None = None,
     *,
     size: str | None = None,
@@ -65,12 +75,13 @@ def encode(
     quiet: bool = True,
     notify: Callable[[str], None] = lambda note: None,
 ) -> Report:
-    """Encode a file (`-` is standard input) to a stream.
+    """Encode a file (`-` is standard input) to a stream; without a target, to the input's name with .bin.
 
     size, pix_fmt: of raw video. fps: replaces the input's. notify is called with each note as it arises.
-    Raises NnvvcError in its kinds; `target` is there only when all went well.
+    Raises NnvvcError in its kinds; the target is there only when all went well.
     """
     options = options or EncodeOptions()
+    target = _target(source, target, ".bin")
     with open_source(source, size=size, pix_fmt=pix_fmt, fps=fps) as opened:
         video = opened.format
         for note in opened.notes:
@@ -80,27 +91,54 @@ def encode(
             atomic_output(target) as file,
         ):
             frames = progress.pictures_through(opened)
-            for chunk in progress.chunks_through(codec(options.codec, video).encode(frames, video, options)):
+            for chunk in progress.chunks_through(encode_frames(frames, video, options)):
                 file.write(chunk)
-            return Report(progress.pictures, progress.bytes, progress.seconds, video, opened.notes)
+        return Report(target, progress.pictures, progress.bytes, progress.seconds, video, opened.notes)
 
 
-def decode(source: Path, target: Path, options: DecodeOptions | None = None, *, quiet: bool = True) -> Report:
-    """Decode a stream (`-` is standard input) to a file; its ending says of which kind.
+def decode(
+    source: Path,
+    target: Path | None = None,
+    options: DecodeOptions | None = None,
+    *,
+    quiet: bool = True,
+) -> Report:
+    """Decode a stream (`-` is standard input) to a file whose ending says of which kind, or into a folder.
 
-    Raises NnvvcError in its kinds; `target` is there only when all went well.
+    Without a target, the stream's name with .png for a picture and .y4m for a video, unless that exists.
+    Raises NnvvcError in its kinds; the target is there only when all went well.
     """
-    with opened_stream(source, options) as (video, progress_bytes):
-        frames = video.format.frames
+    with opened_stream(source, options) as (video, bytes_read):
+        target = _target(source, target, ".png" if video.format.still else ".y4m")
+        fps = float(video.format.fps)
         with (
-            Progress("decoding", frames, float(video.format.fps), quiet) as progress,
+            Progress("decoding", video.format.frames, fps, quiet) as progress,
             open_sink(target, video.format) as sink,
         ):
             for picture in progress.pictures_through(video):
                 sink.write(picture)
-            return Report(
-                progress.pictures, progress_bytes(), progress.seconds, video.format, tuple(video.notes)
-            )
+        notes = tuple(video.notes)
+        return Report(target, progress.pictures, bytes_read(), progress.seconds, video.format, notes)
+
+
+def export(source: Path, target: Path) -> Report:
+    """Write a stream as plain VVC (.266), or that in a container (.mp4, .mkv), for any VVC decoder.
+
+    Raises NnvvcError in its kinds; the target is there only when all went well.
+    """
+    target = os.fspath(target)
+    with open_input(source) as file, Progress("exporting", quiet=True) as progress:
+        stream = Demuxer(read_chunks(file))
+        video = format_of_stream(stream)
+        pieces = progress.chunks_through(codec_of_stream(stream).export(stream))
+        if pathlib.Path(target).suffix.lower() in mp4.ENDINGS:
+            progress.pictures = _export_container(pieces, pathlib.Path(target), video.fps)
+        else:
+            with atomic_output(target) as output:
+                for piece in pieces:
+                    output.write(piece)
+                    progress.pictures += 1
+        return Report(target, progress.pictures, progress.bytes, progress.seconds, video)
 
 
 @contextmanager
@@ -118,3 +156,30 @@ def opened_stream(
 
     with open_input(source) as file:
         yield decode_chunks(counted(read_chunks(file)), options), lambda: count
+
+
+def _export_container(pieces: Iterable[bytes], target: pathlib.Path, fps: Fraction) -> int:
+    with working_folder() as folder, atomic_path(target) as temporary:
+        plain = folder / "out.266"
+        spool(pieces, plain)
+        with plain.open("rb") as file:
+            ranks = mp4.output_ranks(output_orders(Demuxer(read_chunks(file))))
+        mp4.write_container(plain, temporary, ranks, fps)
+    return len(ranks)
+
+
+def _target(source: Path, target: Path | None, ending: str) -> str:
+    """The output's name; where none or a folder is given, the source's with another ending.
+
+    Raises ConfigError where there is no name to take, or a file nobody named would be written over.
+    """
+    name = pathlib.Path(source).with_suffix(ending)
+    if target is not None and pathlib.Path(target).is_dir():
+        return str(pathlib.Path(target) / name.name)
+    if target is not None:
+        return os.fspath(target)
+    if os.fspath(source) == STANDARD_STREAM:
+        raise ConfigError("standard input has no name to make the output's of: name the output")
+    if name.exists():
+        raise ConfigError(f"{name} exists: name the output to write over it")
+    return str(name)

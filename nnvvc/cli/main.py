@@ -11,7 +11,7 @@ from types import FrameType
 from nnvvc import __version__
 from nnvvc.errors import NnvvcError
 
-COMMANDS = ("encode", "decode", "info", "export", "doctor", "train", "evaluate", "compare")
+COMMANDS = ("encode", "decode", "info", "export", "doctor", "train")
 
 _FAULT = 1
 _INTERRUPTED = 130

@@ -9,7 +9,7 @@ from nnvvc.bitstream.access_unit import AccessUnit, AccessUnits
 from nnvvc.bitstream.demuxer import Demuxer
 from nnvvc.bitstream.header import Pipeline, StreamHeader, scaled_size
 from nnvvc.bitstream.muxer import Muxer, PeriodVerifier
-from nnvvc.bitstream.nal import NalHeader, NalUnitType, join_annex_b, split_annex_b
+from nnvvc.bitstream.nal import IDR, NalHeader, NalUnitType, join_annex_b, split_annex_b
 from nnvvc.bitstream.parameter_sets import CodedSize, read_vui
 from nnvvc.codecs.base import DecodedVideo
 from nnvvc.codecs.vvc_pictures import Reconstruction, coded_format_of, decoded, vvc_bytes
@@ -125,21 +125,32 @@ def _decode(
 def _decode_plain(stream: Demuxer, size: CodedSize, options: DecodeOptions) -> DecodedVideo:
     """A stream of another maker: its pictures are the source, as far as anybody can tell."""
     notes: list[str] = []
-    matrix, full_range, fps = _described(stream.first)
-    coded = coded_format_of(size, matrix, full_range)
-    pictures = _decode(stream, size, coded, options, notes)
-    return DecodedVideo(VideoFormat(coded.picture, fps), pictures, notes)
+    video = plain_format(stream)
+    coded = CodedFormat(video.picture, size.ctu_size)
+    return DecodedVideo(video, _decode(stream, size, coded, options, notes), notes)
 
 
-def _described(unit: AccessUnit) -> tuple[Matrix, bool, Fraction]:
-    """Matrix, range and rate as the SPS says, or what is usual."""
+def plain_format(stream: Demuxer) -> VideoFormat:
+    """The format of a stream without our header: matrix, range and rate as its SPS says, or what is usual."""
+    unit = stream.first
     sps = next((nal for nal in unit.nals if NalHeader.read(nal).type is NalUnitType.SPS), None)
     vui = (read_vui(sps) if sps is not None else None) or {}
     ticks, scale = vui.get("num_units_in_tick", 0), vui.get("time_scale", 0)
     fps = Fraction(scale, ticks) if ticks and scale else _USUAL_FPS
     code = vui.get("vui_matrix_coeffs", Matrix.UNSPECIFIED)
     matrix = Matrix(code) if code in Matrix.__members__.values() else Matrix.UNSPECIFIED
-    return matrix, bool(vui.get("vui_full_range_flag", 0)), fps
+    full_range = bool(vui.get("vui_full_range_flag", 0))
+    return VideoFormat(coded_format_of(_size(unit), matrix, full_range).picture, fps)
+
+
+def output_orders(units: Iterable[AccessUnit]) -> list[tuple[int, int]]:
+    """(coded video sequence, order count) of each picture, in decoding order."""
+    orders: list[tuple[int, int]] = []
+    sequence = -1
+    for unit in units:
+        sequence += unit.type in IDR or not orders
+        orders.append((sequence, unit.poc))
+    return orders
 
 
 def _restore(picture: Picture, scaled: PictureFormat, source: PictureFormat) -> Picture:
