@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from nnvvc.bitstream.access_unit import AccessUnit
 from nnvvc.bitstream.header import StreamHeader
 from nnvvc.bitstream.payload import PayloadKind, PeriodHash, read_period_hash
-from nnvvc.errors import DamagedStream, PictureMismatch
+from nnvvc.errors import DamagedStream, PictureMismatch, TruncatedStream
 from nnvvc.picture import Picture
 
 
@@ -146,12 +146,14 @@ class Muxer:
 class PeriodVerifier:
     """Checks decoded pictures against the hashes in the stream.
 
-    Raises PictureMismatch, which names the pictures, from `add_picture` or `close`. checked: pictures that
-    were found right so far.
+    required: every period has to have one, as in a whole stream of this project. Raises PictureMismatch,
+    which names the pictures, or TruncatedStream from `add_picture` or `close`. checked: pictures that were
+    found right so far.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, required: bool = False) -> None:
         self.checked = 0
+        self._required = required
         self._tracker = PeriodTracker(self._check)
         self.add_unit = self._tracker.add_unit
         self.add_picture = self._tracker.add_picture
@@ -159,6 +161,11 @@ class PeriodVerifier:
 
     def _check(self, period: Period) -> None:
         if period.announced is None:
+            if self._required:
+                span = f"pictures {period.first} to {period.first + max(period.pictures, 1) - 1}"
+                raise TruncatedStream(
+                    f"{span}: their hash is missing, so the stream is cut off or damaged there"
+                )
             return
         pictures, digest = period.announced
         span = f"pictures {period.first} to {period.first + max(pictures, 1) - 1}"

@@ -11,9 +11,9 @@ from functools import partial
 
 import numpy as np
 
-from nnvvc import __version__
 from nnvvc.errors import NnvvcError, ToolFailed, ToolMissing
 from nnvvc.picture import Picture, PictureFormat
+from nnvvc.version import __version__
 from nnvvc.vvc.tools import DECODERS, ENCODERS, CodedFormat, DecoderSettings, VvcSettings, decoder, encoder
 
 _FRAMES = 3

@@ -8,10 +8,10 @@ import traceback
 from importlib import import_module
 from types import FrameType
 
-from nnvvc import __version__
 from nnvvc.errors import NnvvcError
+from nnvvc.version import __version__
 
-COMMANDS = ("encode", "decode", "info", "export", "doctor", "train")
+COMMANDS = ("encode", "decode", "info", "export", "doctor", "train", "evaluate", "compare")
 
 _FAULT = 1
 _INTERRUPTED = 130

@@ -117,7 +117,7 @@ def check_size(size: CodedSize, source: PictureFormat) -> None:
 def _decode(
     stream: Demuxer, size: CodedSize, coded: CodedFormat, options: DecodeOptions, notes: list[str]
 ) -> Iterator[Picture]:
-    verifier = PeriodVerifier() if options.verify else None
+    verifier = PeriodVerifier(required=stream.header is not None) if options.verify else None
     chunks = vvc_bytes(stream, size, verifier)
     return decoded(decoder(options.decoder), chunks, coded, options.decoder_settings, verifier, notes.append)
 

@@ -10,7 +10,7 @@ from nnvvc.bitstream.access_unit import AccessUnit
 from nnvvc.bitstream.muxer import PeriodVerifier
 from nnvvc.bitstream.nal import join_annex_b
 from nnvvc.bitstream.parameter_sets import CodedSize
-from nnvvc.errors import DamagedStream, PictureMismatch, UnsupportedStream
+from nnvvc.errors import StreamError, UnsupportedStream
 from nnvvc.picture import Matrix, Picture, PictureFormat
 from nnvvc.vvc.tools import CodedFormat, DecoderSettings, VvcDecoder
 
@@ -50,13 +50,13 @@ def decoded(
 ) -> Iterator[Picture]:
     """The pictures of a VVC stream in output order, compared with the stream's hashes.
 
-    Raises PictureMismatch, or, where `settings.conceal`, reports it and goes on unchecked.
+    Raises PictureMismatch or TruncatedStream, or, where `settings.conceal`, reports it and goes on unchecked.
     """
     for picture in decoder.decode(chunks, coded, settings):
         if verifier is not None:
             try:
                 verifier.add_picture(picture)
-            except (PictureMismatch, DamagedStream) as error:
+            except StreamError as error:
                 if not settings.conceal:
                     raise
                 report(f"{error}; the rest is not checked")
@@ -65,7 +65,7 @@ def decoded(
     if verifier is not None:
         try:
             verifier.close()
-        except (PictureMismatch, DamagedStream) as error:
+        except StreamError as error:
             if not settings.conceal:
                 raise
             report(str(error))

@@ -1,0 +1,1 @@
+"""Programs for developers of nnvvc: the demonstration, benchmarks, fuzzing."""
