@@ -1,0 +1,195 @@
+"""Filters after VVC decoding: residual U-Nets on 4:2:0 that also bring small pictures up to full size.
+
+A filter sees the six planes of a decoded picture at half resolution (four luma phases, Cb, Cr) and adds a
+learned residual to the plainly resampled picture. Everything that depends on QP and coded scale is a bias:
+for one picture the network is a plain convolutional one, and quantisation and bias finetuning know a single
+mechanism (bias-only adaptation: Lam et al., ACM MM 2020, arXiv 2007.14267). Several filters trained in
+competition share the trunk and differ in their last stage (Zhang et al., arXiv 2406.12367).
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from nnvvc.errors import UnknownModel
+
+ALIGNMENT = 16
+"""Width and height are padded to a multiple of this many luma samples: what the halvings need, and some."""
+
+UPS = (1, 2, 4)
+"""Factors by which a filter can enlarge the decoded picture."""
+
+
+@dataclass(frozen=True)
+class FilterConfig:
+    """Shape of a filter.
+
+    widths: channels at 1/2, 1/4 and 1/8 of the luma resolution. blocks: residual blocks at 1/4, before and
+    after the bottleneck each, and at 1/8. branches: filters that share the trunk. ups: enlargements it has
+    heads for.
+    """
+
+    widths: tuple[int, int, int] = (32, 48, 64)
+    blocks: tuple[int, int] = (1, 4)
+    branches: int = 1
+    ups: tuple[int, ...] = UPS
+
+
+def filter_config(given: dict[str, Any]) -> FilterConfig:
+    """The configuration in a recipe or model card; raises TypeError for a name that is not a field."""
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
+    return FilterConfig(**values)
+
+
+def condition(qp: Tensor, scale: Tensor) -> Tensor:
+    """What the biases depend on, (N, 5): QP (held within 22..57), coded scale (0..1] and their products."""
+    q = (qp.float().clamp(22, 57) - 37) / 15
+    s = -torch.log2(scale.float())
+    return torch.stack((q, q * q, s, s * s, q * s), 1)
+
+
+class ConditionalConv(nn.Module):
+    """A convolution whose bias is affine in the condition."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2)
+        self.bias = nn.Linear(5, outputs, bias=False)
+        nn.init.zeros_(self.bias.weight)
+
+    def forward(self, x: Tensor, given: Tensor) -> Tensor:
+        y: Tensor = self.conv(x) + self.bias(given)[:, :, None, None]
+        return y
+
+
+class ResidualBlock(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, 1, 1)
+        self.second = nn.Conv2d(width, width, 3, 1, 1)
+        nn.init.normal_(self.second.weight, std=0.1 * (9 * width) ** -0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.second(F.relu(self.first(x)))
+        return F.relu(x + y)
+
+
+class Branch(nn.Module):
+    """The last stage of one filter: a residual block at half resolution and a head for every enlargement."""
+
+    def __init__(self, width: int, ups: tuple[int, ...]) -> None:
+        super().__init__()
+        self.block = ResidualBlock(width)
+        self.heads = nn.ModuleDict({str(up): nn.Conv2d(width, 6 * up * up, 3, 1, 1) for up in ups})
+        for head in self.heads.values():
+            assert isinstance(head, nn.Conv2d) and head.bias is not None
+            nn.init.zeros_(head.weight)
+            nn.init.zeros_(head.bias)
+
+    def forward(self, x: Tensor, up: int) -> Tensor:
+        residual: Tensor = self.heads[str(up)](self.block(x))
+        return residual
+
+
+class PictureFilter(nn.Module):
+    """`FilterConfig.branches` filters on a common trunk."""
+
+    def __init__(self, config: FilterConfig) -> None:
+        super().__init__()
+        self.config = config
+        w0, w1, w2 = config.widths
+        outer, inner = config.blocks
+        self.enter = ConditionalConv(6, w0)
+        self.down1 = ConditionalConv(w0, w1, stride=2)
+        self.blocks1 = nn.Sequential(*(ResidualBlock(w1) for _ in range(outer)))
+        self.down2 = ConditionalConv(w1, w2, stride=2)
+        self.blocks2 = nn.Sequential(*(ResidualBlock(w2) for _ in range(inner)))
+        self.up1 = ConditionalConv(w2, 4 * w1, 1)
+        self.blocks3 = nn.Sequential(*(ResidualBlock(w1) for _ in range(outer)))
+        self.up0 = ConditionalConv(w1, 4 * w0, 1)
+        self.branches = nn.ModuleList(Branch(w0, config.ups) for _ in range(config.branches))
+
+    def trunk(self, luma: Tensor, chroma: Tensor, given: Tensor) -> Tensor:
+        """(N, widths[0], H / 2, W / 2) for luma (N, 1, H, W), chroma (N, 2, H / 2, W / 2), aligned to 16."""
+        x = torch.cat((F.pixel_unshuffle(luma, 2) - 0.5, chroma), 1)
+        x0 = F.relu(self.enter(x, given))
+        x1 = self.blocks1(F.relu(self.down1(x0, given)))
+        x2 = self.blocks2(F.relu(self.down2(x1, given)))
+        y1 = self.blocks3(F.relu(x1 + F.pixel_shuffle(self.up1(x2, given), 2)))
+        return F.relu(x0 + F.pixel_shuffle(self.up0(y1, given), 2))
+
+    def forward(
+        self,
+        luma: Tensor,
+        chroma: Tensor,
+        qp: Tensor,
+        scale: Tensor,
+        up: int,
+        branches: tuple[int, ...] = (0,),
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Filter pictures of any size.
+
+        luma: (N, 1, H, W), 0..1 over the nominal range. chroma: (N, 2, (H + 1) // 2, (W + 1) // 2),
+        -0.5..0.5. qp, scale: (N,). up: one of `config.ups`. Returns for each wanted branch luma and chroma
+        enlarged by `up`, in the same units, not clipped.
+        """
+        height, width = luma.shape[2:]
+        rows, columns = chroma.shape[2:]
+        down, right = -height % ALIGNMENT, -width % ALIGNMENT
+        padded = F.pad(luma, (0, right, 0, down), mode="replicate")
+        padded_chroma = F.pad(
+            chroma,
+            (0, (width + right) // 2 - columns, 0, (height + down) // 2 - rows),
+            mode="replicate",
+        )
+        shared = self.trunk(padded, padded_chroma, condition(qp, scale))
+        base, base_chroma = resample(luma, up), resample(chroma, up)
+        results = []
+        for index in branches:
+            residual = self.branches[index](shared, up).float()
+            y = F.pixel_shuffle(residual[:, : 4 * up * up], 2 * up)[..., : up * height, : up * width]
+            c = F.pixel_shuffle(residual[:, 4 * up * up :], up)[..., : up * rows, : up * columns]
+            results.append((base + y, base_chroma + c))
+        return results
+
+
+def resample(planes: Tensor, up: int) -> Tensor:
+    """Plain cubic enlargement of planes (N, C, H, W) by a whole factor."""
+    if up == 1:
+        return planes
+    return F.interpolate(planes.float(), scale_factor=up, mode="bicubic", align_corners=False)
+
+
+def save_filter(model: PictureFilter, path: Path, facts: dict[str, Any]) -> None:
+    """Write float16 weights to `path` (.safetensors), and beside them the model card."""
+    save_file({k: v.detach().cpu().half().contiguous() for k, v in model.state_dict().items()}, path)
+    card = {"config": asdict(model.config), "kmac_per_pixel": kmac_per_pixel(model.config, 1)} | facts
+    path.with_suffix(".json").write_text(json.dumps(card, indent=1, default=str) + "\n")
+
+
+def load_filter(path: Path) -> PictureFilter:
+    """The filter that `save_filter` wrote, in float32, for inference; UnknownModel where it is not sound."""
+    try:
+        given = json.loads(path.with_suffix(".json").read_text())["config"]
+        model = PictureFilter(filter_config(given))
+        model.load_state_dict({k: v.float() for k, v in load_file(path).items()})
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        raise UnknownModel(f"the filter weights {path.name} cannot be loaded: {error}") from error
+    return model.eval().requires_grad_(False)
+
+
+def kmac_per_pixel(config: FilterConfig, up: int) -> float:
+    """Thousands of multiplications per luma sample of the decoded picture, one branch."""
+    w0, w1, w2 = config.widths
+    outer, inner = config.blocks
+    half = 9 * 6 * w0 + 2 * 9 * w0 * w0 + 9 * w0 * 6 * up * up
+    quarter = 9 * w0 * w1 + 2 * outer * 2 * 9 * w1 * w1 + 4 * w0 * w1
+    eighth = 9 * w1 * w2 + inner * 2 * 9 * w2 * w2 + 4 * w1 * w2
+    return (half / 4 + quarter / 16 + eighth / 64) / 1000

@@ -1,0 +1,277 @@
+"""Training of filters for machines: what one step computes, for one filter or several in competition."""
+
+import math
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nnvvc.models.filters import PictureFilter, filter_config, load_filter, save_filter
+from nnvvc.training.filter_data import PATCH, CodedFile, make_patches
+from nnvvc.training.photos import data_folder
+from nnvvc.training.runner import to_device
+from nnvvc.training.tasknets import TaskNetwork, feature_loss
+
+FEATURES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "nanodet_plus_m": (("feat8", "feat16"), ("feat8", "feat16", "feat32")),
+    "picodet_s": (("feat8", "feat16"), ("feat8", "feat16", "feat32")),
+    "squeezenet_v1.1": (("f1", "f3"), ("f1", "f3", "f7")),
+}
+"""Per loss network the outputs of the early cut, which most steps use, and of the full step."""
+
+SIZES, SIZE_SHARES = (160, 192, 256), (0.55, 0.3, 0.15)
+"""Sides that patches are resized to before the loss networks, as detectors resize pictures, and how often."""
+
+HELD_OUT = 64
+"""The first patches of part 0 are for validation only."""
+
+VALIDATED = 6
+"""Most patches per scale and QP that one validation looks at."""
+
+
+class Batch(TypedDict):
+    """original: RGB (N, 3, 256, 256) in 0..1. matrix: (N, 2), Kr and Kb.
+
+    luma, chroma, qp, scale, up: as `PictureFilter` takes them.
+    """
+
+    original: Tensor
+    luma: Tensor
+    chroma: Tensor
+    qp: Tensor
+    scale: Tensor
+    matrix: Tensor
+    up: int
+
+
+class CodedPatches:
+    """Patches coded by VVC, as `filter_data` keeps them. The folder may grow: `rescan` sees what is new."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._originals: dict[int, NDArray[np.uint8]] = {}
+        self._coded: dict[tuple[Fraction, int], list[CodedFile]] = {}
+        self._seen: set[Path] = set()
+        self.rescan()
+
+    def rescan(self) -> None:
+        for path in sorted(set(self.folder.glob("p*_s*_q*.npz")) - self._seen):
+            self._seen.add(path)
+            file = CodedFile.read(path)
+            if file.part not in self._originals:
+                self._originals[file.part] = np.load(self.folder / f"rgb{file.part}.npy", mmap_mode="r")
+            self._coded.setdefault((file.scale, file.qp), []).append(file)
+
+    @property
+    def scales(self) -> list[Fraction]:
+        return sorted({scale for scale, _ in self._coded})
+
+    def qps(self, scale: Fraction) -> list[int]:
+        return sorted(qp for s, qp in self._coded if s == scale)
+
+    def sample(self, scale: Fraction, qps: list[int], rng: np.random.Generator) -> Batch:
+        """One random training patch at each of the QPs, mirrored at random."""
+        rows = []
+        for qp in qps:
+            files = self._coded[scale, qp]
+            file = files[rng.integers(len(files))]
+            first = int(np.searchsorted(file.index, HELD_OUT)) if file.part == 0 else 0
+            rows.append((file, int(rng.integers(first, len(file.index)))))
+        batch = self._batch(rows)
+        for i in np.flatnonzero(rng.integers(2, size=len(rows))):
+            for planes in (batch["original"], batch["luma"], batch["chroma"]):
+                planes[i] = planes[i].flip(2)
+        return batch
+
+    def held_out(self, scale: Fraction, qp: int) -> Batch | None:
+        """Validation patches of one scale and QP; None where there are none."""
+        rows = [
+            (file, row)
+            for file in self._coded.get((scale, qp), [])
+            if file.part == 0
+            for row in range(int(np.searchsorted(file.index, HELD_OUT)))
+        ]
+        return self._batch(rows[:VALIDATED]) if rows else None
+
+    def _batch(self, rows: list[tuple[CodedFile, int]]) -> Batch:
+        scale = rows[0][0].scale
+        side = int(PATCH * scale)
+        samples = torch.from_numpy(np.stack([file.planes[row] for file, row in rows]).astype(np.float32))
+        rgb = np.stack([self._originals[file.part][file.index[row]] for file, row in rows])
+        return {
+            "original": torch.from_numpy(rgb).permute(0, 3, 1, 2).float() / 255,
+            "luma": (samples[:, : side * side].view(-1, 1, side, side) - 64) / 876,
+            "chroma": (samples[:, side * side :].view(-1, 2, side // 2, side // 2) - 512) / 896,
+            "qp": torch.tensor([float(file.qp) for file, _ in rows]),
+            "scale": torch.full((len(rows),), float(scale)),
+            "matrix": torch.tensor([file.matrix for file, _ in rows]),
+            "up": enlargement(scale),
+        }
+
+
+def enlargement(scale: Fraction) -> int:
+    """What a filter enlarges pictures coded at `scale` by: the power of two that reaches full size."""
+    return 1 << math.ceil(math.log2(1 / scale))
+
+
+def to_rgb(luma: Tensor, chroma: Tensor, matrix: Tensor, size: tuple[int, int]) -> Tensor:
+    """RGB (N, 3, *size), clipped to 0..1, of planes as the filter gives them; chroma lies amid 2x2 samples.
+
+    matrix: (N, 2), Kr and Kb (H.273).
+    """
+    if luma.shape[2:] != size:
+        luma = F.interpolate(luma, size, mode="bicubic", antialias=True, align_corners=False)
+    chroma = F.interpolate(chroma, size, mode="bilinear", align_corners=False)
+    kr, kb = matrix[:, 0, None, None], matrix[:, 1, None, None]
+    y, cb, cr = luma[:, 0], chroma[:, 0], chroma[:, 1]
+    r, b = y + 2 * (1 - kr) * cr, y + 2 * (1 - kb) * cb
+    g = (y - kr * r - kb * b) / (1 - kr - kb)
+    return torch.stack((r, g, b), 1).clamp(0, 1)
+
+
+def initialise(model: PictureFilter, other: PictureFilter, noise: float = 0.02) -> None:
+    """Copy weights of `other`; each branch that it lacks starts as its first one, with relative noise."""
+    state = other.state_dict()
+    for branch in range(other.config.branches, model.config.branches):
+        for name, value in list(state.items()):
+            if name.startswith("branches.0."):
+                copied = value + noise * value.std(correction=0) * torch.randn_like(value)
+                state[name.replace("branches.0.", f"branches.{branch}.")] = copied
+    model.load_state_dict(state)
+
+
+class FilterTask:
+    """The task that the training runner drives.
+
+    folder: coded patches; made of the pictures in `photos` (default: `train` in the folder that NNVVC_DATA
+    names) where they are missing. networks: folder of the task networks. start: filter to start from, with
+    one branch or as many. config: fields of `FilterConfig`. shares: how often each scale is drawn. batch:
+    pictures per step. pixel_weight: of the mean squared error of RGB in 0..1. full_every: every so many steps
+    the networks run to their last feature. temperature: of the competition at the beginning and at the end,
+    in units of the loss; used where the filter has several branches.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        photos: str | None = None,
+        networks: str | None = None,
+        start: str | None = None,
+        config: dict[str, Any] | None = None,
+        shares: dict[str, float] | None = None,
+        batch: int = 6,
+        pixel_weight: float = 10.0,
+        full_every: int = 3,
+        temperature: tuple[float, float] = (0.1, 0.002),
+    ) -> None:
+        if photos is not None or not list(Path(folder).glob("p*_s*_q*.npz")):
+            make_patches(sorted(data_folder(photos, "train").glob("*.*")), Path(folder))
+        self.patches = CodedPatches(Path(folder))
+        self.model = PictureFilter(filter_config(config or {}))
+        if start:
+            initialise(self.model, load_filter(Path(start)))
+        self.networks = {name: TaskNetwork(name, Path(networks) if networks else None) for name in FEATURES}
+        self.shares = {
+            Fraction(k): v for k, v in (shares or {"1/2": 0.4, "1": 0.2, "3/4": 0.25, "1/4": 0.15}).items()
+        }
+        self.batch, self.pixel_weight, self.full_every = batch, pixel_weight, full_every
+        self.temperature = temperature
+        self.progress = 0.0
+        self._rng = np.random.default_rng()
+        self._step = 0
+
+    def batches(self, seed: int) -> Iterator[Batch]:
+        """Endless batches of one scale each, with a QP drawn for every picture."""
+        self._rng = rng = np.random.default_rng(seed)
+        while True:
+            scales = [s for s in self.shares if s in self.patches.scales]
+            weights = np.array([self.shares[s] for s in scales])
+            for _ in range(500):
+                scale = scales[rng.choice(len(scales), p=weights / weights.sum())]
+                qps = rng.choice(self.patches.qps(scale), self.batch).tolist()
+                yield self.patches.sample(scale, qps, rng)
+            self.patches.rescan()
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        """Feature loss plus weighted squared error, averaged; branches are weighted by softmax(-loss / T)."""
+        self._step += 1
+        name = str(self._rng.choice(list(FEATURES)))
+        size = int(self._rng.choice(SIZES, p=SIZE_SHARES))
+        outputs = FEATURES[name][self._step % self.full_every == 0]
+        losses = self.loss_of(batch, name, outputs, size, grid=2 if self.model.config.branches > 1 else 1)
+        if len(losses) == 1:
+            return losses[0].mean(), {}
+        weights = torch.softmax(-losses.detach() / self._temperature(), 0)
+        usage = {f"use{i}": float(w) for i, w in enumerate(weights.mean((1, 2, 3)))}
+        return (weights * losses).sum(0).mean(), usage
+
+    def _temperature(self) -> float:
+        start, end = self.temperature
+        return float(start * (end / start) ** min(1.0, self.progress / 0.8))
+
+    def loss_of(self, batch: Batch, name: str, outputs: tuple[str, ...], size: int, grid: int = 1) -> Tensor:
+        """Loss of every branch by one network at one size, (branches, N, grid, grid)."""
+        n, k = len(batch["qp"]), self.model.config.branches
+        inputs = (batch["luma"], batch["chroma"], batch["qp"], batch["scale"], batch["up"])
+        filtered = self.model(*inputs, tuple(range(k)))
+        luma, chroma = (torch.cat(planes) for planes in zip(*filtered, strict=True))
+        rgb = to_rgb(luma, chroma, batch["matrix"].repeat(k, 1), (PATCH, PATCH))
+        return self._distortion(rgb, batch["original"], name, outputs, size, grid).view(k, n, grid, grid)
+
+    def _distortion(
+        self, rgb: Tensor, original: Tensor, name: str, outputs: tuple[str, ...], size: int, grid: int
+    ) -> Tensor:
+        """(N, grid, grid) for N pictures, which may be several versions of fewer originals in turn."""
+        error = (rgb - original.repeat(len(rgb) // len(original), 1, 1, 1)).square().mean(1, keepdim=True)
+        pixel = F.adaptive_avg_pool2d(error, grid)[:, 0]
+        return self._feature_loss(rgb, original, name, outputs, size, grid) + self.pixel_weight * pixel
+
+    def _feature_loss(
+        self, rgb: Tensor, original: Tensor, name: str, outputs: tuple[str, ...], size: int, grid: int
+    ) -> Tensor:
+        if size != PATCH:
+            rgb, original = (
+                F.interpolate(p, (size, size), mode="bilinear", align_corners=False) for p in (rgb, original)
+            )
+        network = self.networks[name].to(rgb.device)
+        # Depthwise convolutions are faster in float32 on a CPU.
+        with torch.autocast(rgb.device.type, torch.bfloat16, enabled=name == "squeezenet_v1.1"):
+            with torch.no_grad():
+                wanted = network(original.contiguous(memory_format=torch.channels_last), outputs)
+            found = network(rgb.contiguous(memory_format=torch.channels_last), outputs)
+        repeat = len(rgb) // len(original)
+        return feature_loss(found, [w.repeat(repeat, 1, 1, 1) for w in wanted], grid)
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Loss on held-out patches per scale, as a ratio to that without filter (best branch per block)."""
+        results: dict[str, float] = {}
+        device = next(self.model.parameters()).device
+        grid = 2 if self.model.config.branches > 1 else 1
+        for scale in self.patches.scales:
+            ratios = []
+            for qp in self.patches.qps(scale):
+                batch = self.patches.held_out(scale, qp)
+                if batch is None:
+                    continue
+                batch = to_device(batch, device)
+                plain = F.interpolate(batch["luma"], scale_factor=1 / float(scale), mode="bicubic")
+                plain_rgb = to_rgb(plain, batch["chroma"], batch["matrix"], (PATCH, PATCH))
+                for name, (_, outputs) in FEATURES.items():
+                    before = self._distortion(plain_rgb, batch["original"], name, outputs, 192, 1).mean()
+                    after = self.loss_of(batch, name, outputs, 192, grid).amin(0).mean()
+                    ratios.append(float(after / before))
+            if ratios:
+                results[f"scale {scale}"] = float(np.mean(ratios))
+        results["score"] = float(np.mean(list(results.values())))
+        return results
+
+    def export(self, folder: Path, facts: dict[str, Any]) -> None:
+        """Write `filter.safetensors` and its model card into the run's folder."""
+        save_filter(self.model, folder / "filter.safetensors", facts)

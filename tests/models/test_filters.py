@@ -1,0 +1,84 @@
+"""Filters: sizes, the identity at the start, conditioning by biases only, storage."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from nnvvc.errors import UnknownModel
+from nnvvc.models.filters import (
+    UPS,
+    FilterConfig,
+    PictureFilter,
+    condition,
+    kmac_per_pixel,
+    load_filter,
+    resample,
+    save_filter,
+)
+
+SMALL = FilterConfig(widths=(8, 8, 8), blocks=(1, 1), branches=2)
+
+
+def planes(height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    luma = torch.rand(1, 1, height, width, generator=generator)
+    return luma, torch.rand(1, 2, (height + 1) // 2, (width + 1) // 2, generator=generator) - 0.5
+
+
+def shaken(config: FilterConfig = SMALL) -> PictureFilter:
+    """A filter whose heads and condition are not zero."""
+    torch.manual_seed(0)
+    model = PictureFilter(config).eval().requires_grad_(False)
+    for parameter in model.parameters():
+        parameter += 0.05 * torch.randn_like(parameter)
+    return model
+
+
+def run(model: PictureFilter, height: int, width: int, up: int, qp: float = 37.0) -> list[torch.Tensor]:
+    luma, chroma = planes(height, width)
+    results = model(luma, chroma, torch.tensor([qp]), torch.tensor([1 / up]), up, (0, 1))
+    return [plane for result in results for plane in result]
+
+
+@pytest.mark.parametrize("up", UPS)
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (33, 47), (64, 16)])
+def test_starts_as_plain_resampling(height: int, width: int, up: int) -> None:
+    luma, chroma = planes(height, width)
+    for plane, given in zip(run(PictureFilter(SMALL), height, width, up), (luma, chroma) * 2, strict=True):
+        assert plane.shape[2:] == (up * given.shape[2], up * given.shape[3])
+        assert torch.equal(plane, resample(given, up))
+
+
+def test_branches_differ_and_padding_does_not_reach_the_upper_left() -> None:
+    model = shaken()
+    results = run(model, 96, 96, 1)
+    assert not torch.allclose(results[0], results[2])
+    luma, chroma = planes(96, 96)
+    padded = torch.nn.functional.pad(luma, (0, 7, 0, 9), mode="replicate")
+    wider = torch.nn.functional.pad(chroma, (0, 4, 0, 5), mode="replicate")
+    other = model(padded, wider, torch.tensor([37.0]), torch.tensor([1.0]), 1)[0][0]
+    assert torch.allclose(other[..., :8, :8], results[0][..., :8, :8], atol=1e-5)
+
+
+def test_condition_acts_through_biases_and_is_held_in_range() -> None:
+    model = shaken()
+    assert not torch.allclose(run(model, 32, 32, 1, 27)[0], run(model, 32, 32, 1, 47)[0])
+    assert torch.equal(run(model, 32, 32, 1, 57)[0], run(model, 32, 32, 1, 63)[0])
+    assert condition(torch.tensor([37.0]), torch.tensor([1.0])).abs().sum() == 0
+
+
+def test_save_and_load(tmp_path: Path) -> None:
+    model = shaken()
+    save_filter(model, tmp_path / "filter.safetensors", {"licence": "test"})
+    loaded = load_filter(tmp_path / "filter.safetensors")
+    assert loaded.config == SMALL
+    for a, b in zip(run(model, 40, 24, 2), run(loaded, 40, 24, 2), strict=True):
+        assert torch.allclose(a, b, atol=5e-3)
+    (tmp_path / "filter.safetensors").write_bytes(b"damaged")
+    with pytest.raises(UnknownModel, match=r"filter\.safetensors"):
+        load_filter(tmp_path / "filter.safetensors")
+
+
+def test_cost_of_the_standard_filter_is_within_its_budget() -> None:
+    assert 10 < kmac_per_pixel(FilterConfig(), 1) < kmac_per_pixel(FilterConfig(), 2) < 20

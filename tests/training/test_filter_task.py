@@ -1,0 +1,120 @@
+"""Filter training: data through a real VVC encoder, one and several filters, competition."""
+
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from nnvvc.models.filters import load_filter
+from nnvvc.training.filter_data import CodedFile, code_patches, cut_patches, make_patches
+from nnvvc.training.filter_task import FEATURES, FilterTask, enlargement, initialise
+from tests.training.test_tasknets import make_network
+
+TINY = {"widths": [8, 8, 8], "blocks": [0, 1]}
+
+
+def photo(seed: int, height: int = 280, width: int = 300) -> np.ndarray:
+    noise = np.random.default_rng(seed).integers(0, 255, (height // 20, width // 20, 3), np.uint8)
+    return cv2.resize(noise, (width, height), interpolation=cv2.INTER_NEAREST)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("photos")
+    for i in range(3):
+        cv2.imwrite(str(folder / f"{i}.png"), photo(i, 280 if i else 100))
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("nets")
+    for name in FEATURES:
+        make_network(folder / f"{name}.onnx")
+        given = {"order": "RGB", "mean": [0, 0, 0], "scale": [0.01, 0.01, 0.01]}
+        (folder / f"{name}.json").write_text(json.dumps({"input": given}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def coded(photos: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("coded")
+    make_patches(photos, folder, part=1, shares={"1/2": 1, "1/4": 1}, qps=(42,))
+    return folder
+
+
+def test_patches_are_coded_at_every_scale(coded: Path) -> None:
+    originals = np.load(coded / "rgb1.npy")
+    assert originals.shape == (2, 256, 256, 3)
+    files = [CodedFile.read(path) for path in coded.glob("p*.npz")]
+    assert {f.scale for f in files} == {Fraction(1, 2), Fraction(1, 4)}
+    assert [f.index.tolist() for f in files] == [[0, 1], [0, 1]]
+    for file in files:
+        assert file.planes.shape[1] == int(256 * file.scale) ** 2 * 3 // 2
+        luma = file.planes[0, : int(256 * file.scale) ** 2].astype(float)
+        mean = (originals[file.index[0]] @ [0.2126, 0.7152, 0.0722]).mean()
+        assert (luma.mean() - 64) / 876 * 255 == pytest.approx(mean, abs=3)
+
+
+def test_mosaics_keep_patches_apart_and_in_order(photos: list[Path]) -> None:
+    from nnvvc.training.filter_data import _picture
+
+    patches = [_picture(p, Fraction(1, 4)) for p in cut_patches(photos, np.random.default_rng(0))]
+    planes = code_patches([patches[0], patches[1], patches[0]], 27, "faster")
+    for row, picture in zip(planes, (patches[0], patches[1], patches[0]), strict=True):
+        original = np.concatenate([p.ravel() for p in picture.planes]).astype(int)
+        assert np.abs(row - original).mean() < 12
+
+
+@pytest.mark.parametrize("branches", [1, 2])
+def test_a_few_steps_lower_the_loss(
+    branches: int, coded: Path, networks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cuts = dict.fromkeys(FEATURES, (("feat8",), ("feat8",)))
+    monkeypatch.setattr("nnvvc.training.filter_task.FEATURES", cuts)
+    torch.manual_seed(0)
+    task = FilterTask(
+        str(coded),
+        networks=str(networks),
+        config={**TINY, "branches": branches},
+        shares={"1/4": 1.0},
+        batch=2,
+    )
+    optimizer = torch.optim.Adam(task.model.parameters(), 4e-3)
+    batch = next(task.batches(1))
+    before = float(task.loss_of(batch, "picodet_s", ("feat8",), 160).detach().mean())
+    for step in range(40):
+        task.progress = step / 40
+        loss, facts = task.loss(batch)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        assert sum(facts.values()) == pytest.approx(1 if branches > 1 else 0, abs=1e-5)
+    after = float(task.loss_of(batch, "picodet_s", ("feat8",), 160).detach().mean())
+    assert after < 0.97 * before, (before, after)
+
+
+def test_branches_start_near_the_single_filter(coded: Path, networks: Path, tmp_path: Path) -> None:
+    single = FilterTask(str(coded), networks=str(networks), config=TINY)
+    single.export(tmp_path, {"steps": 0})
+    several = FilterTask(
+        str(coded),
+        networks=str(networks),
+        start=str(tmp_path / "filter.safetensors"),
+        config={**TINY, "branches": 3},
+    )
+    state = several.model.state_dict()
+    first, last = state["branches.0.block.first.weight"], state["branches.2.block.first.weight"]
+    assert not torch.equal(first, last)
+    assert torch.allclose(first, last, atol=0.2 * float(first.std()))
+    same = load_filter(tmp_path / "filter.safetensors")
+    initialise(single.model, same)
+    assert torch.equal(single.model.state_dict()["enter.conv.weight"], same.state_dict()["enter.conv.weight"])
+
+
+def test_enlargement_reaches_full_size() -> None:
+    assert [enlargement(Fraction(s)) for s in ("1", "3/4", "1/2", "1/4")] == [1, 2, 2, 4]
