@@ -10,7 +10,7 @@ from nnvvc.bitstream.bits import BitReader, BitWriter
 from nnvvc.bitstream.fields import Field, Repeat, Structure, Values, When
 from nnvvc.bitstream.payload import PayloadKind, write_payload
 from nnvvc.errors import DamagedStream, InputError, LimitExceeded, UnsupportedStream
-from nnvvc.picture import MAX_DIMENSION, Chroma, Matrix, PictureFormat, VideoFormat
+from nnvvc.picture import MAX_DIMENSION, Chroma, ChromaSiting, Matrix, PictureFormat, VideoFormat
 
 FORMAT_VERSION = 1
 SCALE_DENOMINATOR = 4
@@ -85,6 +85,7 @@ STREAM_HEADER = Structure(
         Field("chroma_format_idc", "u(2)", high=1, meaning="4:0:0 0, 4:2:0 1"),
         Field("matrix_coefficients", "u(8)", meaning="as in ITU-T H.273; 2 is unspecified"),
         Field("full_range_flag", "u(1)", meaning="samples use the full range of values"),
+        Field("chroma_sample_loc_type", "u(3)", meaning="left 0, centre 1, top left 2, unknown 7"),
         Field("still_flag", "u(1)", meaning="a picture file, not a video"),
         When(
             "not still_flag",
@@ -143,6 +144,7 @@ def _values(header: StreamHeader) -> Values:
         "chroma_format_idc": int(picture.chroma),
         "matrix_coefficients": int(picture.matrix),
         "full_range_flag": int(picture.full_range),
+        "chroma_sample_loc_type": int(picture.siting),
         "still_flag": int(source.still),
         "fps_num": source.fps.numerator,
         "fps_den": source.fps.denominator,
@@ -159,6 +161,7 @@ def _header(values: Values) -> StreamHeader:
     try:
         pipeline = Pipeline(values["pipeline"])
         matrix = Matrix(values["matrix_coefficients"])
+        siting = ChromaSiting(values["chroma_sample_loc_type"])
     except ValueError as error:
         raise UnsupportedStream(f"the stream header asks for what is not known here: {error}") from error
     try:
@@ -169,6 +172,7 @@ def _header(values: Values) -> StreamHeader:
             chroma=Chroma(values["chroma_format_idc"]),
             matrix=matrix,
             full_range=bool(values["full_range_flag"]),
+            siting=siting,
         )
     except InputError as error:
         raise LimitExceeded(f"the stream header: {error}") from error

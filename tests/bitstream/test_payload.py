@@ -16,7 +16,7 @@ from nnvvc.bitstream.payload import (
     write_period_hash,
 )
 from nnvvc.errors import DamagedStream, StreamError, UnsupportedStream
-from nnvvc.picture import Chroma, Matrix, PictureFormat, VideoFormat
+from nnvvc.picture import Chroma, ChromaSiting, Matrix, PictureFormat, VideoFormat
 
 from .conftest import moving_picture
 
@@ -59,6 +59,7 @@ headers = st.builds(
             st.sampled_from(Chroma),
             st.sampled_from(Matrix),
             st.booleans(),
+            st.sampled_from(ChromaSiting),
         ),
         st.integers(1, 10**6),
         st.integers(1, 10**6),
