@@ -1,0 +1,1 @@
+"""Integer probability tables, and symbols coded with them by constriction's range coder."""

@@ -1,0 +1,1 @@
+"""Network definitions, their exact integer form, and the trained weights."""

@@ -1,0 +1,253 @@
+"""The exact integer form of the learned codec's networks: the same result on every machine.
+
+`make_exact` replaces the layers of a trained `Lic` by integer ones; the networks' own `forward` code then
+computes in whole numbers: activations in 2**-5, signed values (latents, means, planes) in 2**-12. Two
+ways compute the convolutions, and both give the sums exactly:
+
+- reference: integer values held in float32. `bound` proves, from the L1 norm of each channel's weights,
+  that no sum, partial or whole, reaches 2**24, so the order of additions does not matter.
+- int8: unsigned 8-bit activations and weights within [-64, 63], summed in int32 by oneDNN.
+
+The linear transform runs in float64 with the same proof against 2**53.
+"""
+
+from contextlib import AbstractContextManager
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nnvvc.models.layers import ACT_SHIFT, RATES, WEIGHT_MAX, Conv, Split, interpolate, weight_exponent
+from nnvvc.models.lic import LappedInverse
+
+SIGNED_SHIFT = 12
+"""Signed values between networks count in 2**-SIGNED_SHIFT."""
+SCALE_SHIFT = 4
+"""log2 scales count in 2**-SCALE_SHIFT octaves."""
+SIGNED_LIMIT = 1 << 20
+"""Signed values are clipped to this many steps before they enter the linear transform."""
+LINEAR_SHIFT = 14
+"""Weights of the linear transform count in 2**-LINEAR_SHIFT."""
+REFERENCE, INT8 = "reference", "int8"
+
+
+class InexactModel(ValueError):
+    """A layer's sums cannot be proved exact."""
+
+
+def exact_arithmetic() -> AbstractContextManager[object]:
+    """Inside this context no library may replace a sum of products by something that only approximates it."""
+    torch.backends.cuda.matmul.allow_tf32 = False
+    return torch.backends.cudnn.flags(enabled=False, allow_tf32=False)
+
+
+def shift_right(x: Tensor, bits: int) -> Tensor:
+    """x / 2**bits of an integer tensor, rounded half up."""
+    return (x + (1 << (bits - 1))) >> bits
+
+
+class ExactConv(nn.Module):
+    """The integer form of `Conv`. Takes and gives activations, or gives int64 values where `wide_shift`
+    is set.
+
+    weight int8 (out, in, k, k); exponent int8 (out,): weights count in 2**-exponent, sums in 2**-(5 +
+    exponent); bias int32 (RATES or 1, out) in the unit of the sums, a row per rate index.
+    """
+
+    def __init__(
+        self, weight: Tensor, exponent: Tensor, bias: Tensor, stride: int, pad: int, wide_shift: int | None
+    ) -> None:
+        super().__init__()
+        self.stride, self.pad, self.wide_shift = stride, pad, wide_shift
+        self.register_buffer("weight", weight)
+        self.register_buffer("exponent", exponent)
+        self.register_buffer("bias", bias)
+        self.weight: Tensor
+        self.exponent: Tensor
+        self.bias: Tensor
+        self.path = REFERENCE
+        self._prepared: dict[str, Tensor] = {}
+
+    def bound(self) -> int:
+        """Largest absolute value that any partial sum of this layer can have; raises InexactModel from
+        2**24 on.
+        """
+        norms = self.weight.to(torch.int64).abs().sum((1, 2, 3)) * 255
+        skip = 255 << self.exponent.to(torch.int64)
+        half = (1 << self.exponent.to(torch.int64)) >> 1
+        total = int((norms + self.bias.to(torch.int64).abs().amax(0) + skip + half).max())
+        if total >= 1 << 24:
+            raise InexactModel(f"sums may reach {total}, over 2**24")
+        return total
+
+    def use(self, path: str) -> None:
+        """Choose how sums are computed."""
+        self.path = path
+        self._prepared = {}
+
+    def _prepare(self) -> dict[str, Tensor]:
+        if not self._prepared:
+            scale = torch.exp2(-self.exponent.float())
+            self._prepared = {"scale": scale, "column": scale[None, :, None, None]}
+            if self.path == REFERENCE:
+                self._prepared["weight"] = self.weight.float().contiguous(memory_format=torch.channels_last)
+            else:
+                self._prepared["one"] = torch.ones_like(scale)
+                self._prepared["zero"] = torch.zeros_like(scale, dtype=torch.int32)
+                for name in ("scale", "one"):
+                    self._prepared["packed_" + name] = torch.ops.onednn.qconv_prepack(
+                        self.weight,
+                        self._prepared[name],
+                        1.0,
+                        0,
+                        [self.stride] * 2,
+                        [self.pad] * 2,
+                        [1, 1],
+                        1,
+                        None,
+                    )
+        return self._prepared
+
+    def _int8(self, x: Tensor, name: str, bias: Tensor, kind: torch.dtype) -> Tensor:
+        p = self._prepare()
+        result: Tensor = torch.ops.onednn.qconv2d_pointwise(
+            x,
+            1.0,
+            0,
+            p["packed_" + name],
+            p[name],
+            p["zero"],
+            bias,
+            [self.stride] * 2,
+            [self.pad] * 2,
+            [1, 1],
+            1,
+            1.0,
+            0,
+            kind,
+            "none",
+            [],
+            "",
+        )
+        return result
+
+    def forward(self, x: Tensor, q: Tensor | None = None, skip: Tensor | None = None) -> Tensor:
+        """x: activations, float32 (reference) or uint8 (int8 path); q: one rate index, shared by the
+        batch.
+        """
+        p = self._prepare()
+        bias = self.bias[0 if q is None or len(self.bias) == 1 else int(q[0])].float()
+        if self.path == INT8:
+            x = x.contiguous(memory_format=torch.channels_last)
+            if skip is None and self.wide_shift is None:
+                # Rounding to nearest of the sum plus a quarter step of it is rounding half up: no ties are left.
+                return self._int8(x, "scale", (bias + 0.25) * p["scale"], torch.uint8)
+            total = self._int8(x, "one", bias, torch.float32)
+        else:
+            total = F.conv2d(x, p["weight"], None, self.stride, self.pad) + bias[None, :, None, None]
+        if self.wide_shift is not None:
+            up = (self.wide_shift - ACT_SHIFT) - self.exponent.to(torch.int64)[None, :, None, None]
+            whole = total.to(torch.int64)
+            half = (1 << (-up).clamp_min(0)) >> 1
+            return ((whole << up.clamp_min(0)) + half) >> (-up).clamp_min(0)
+        total = total * p["column"]
+        if skip is not None:
+            total = total + skip.float()
+        total = torch.floor(total + 0.5).clamp(0, 255)
+        return total.to(torch.uint8) if self.path == INT8 else total
+
+
+class ExactSplit(nn.Module):
+    """The integer form of `Split`: int64 values in 2**-12 to activations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.path = REFERENCE
+
+    def use(self, path: str) -> None:
+        self.path = path
+
+    def forward(self, x: Tensor) -> Tensor:
+        shift = SIGNED_SHIFT - ACT_SHIFT
+        x = x.clamp(-SIGNED_LIMIT, SIGNED_LIMIT).to(torch.int32)
+        halves = torch.cat([x, -x], 1)
+        halves = shift_right(halves, shift).clamp(0, 255)
+        return halves.to(torch.uint8 if self.path == INT8 else torch.float32)
+
+
+class ExactLinear(nn.Module):
+    """The integer form of `LappedInverse`: int64 values in 2**-12 to the same, in float64. weight: int16."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("weight", weight)
+        self.weight: Tensor
+
+    def bound(self) -> int:
+        """Largest absolute value that any partial sum can have; raises InexactModel from 2**53 on."""
+        total = int((self.weight.to(torch.int64).abs().sum((0, 2, 3)) * SIGNED_LIMIT).max())
+        if total >= 1 << 53:
+            raise InexactModel(f"sums may reach {total}, over 2**53")
+        return total
+
+    def use(self, path: str) -> None:
+        """There is only one way."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        total = F.conv_transpose2d(
+            x.clamp(-SIGNED_LIMIT, SIGNED_LIMIT).double(), self.weight.double(), None, 2, 1
+        )
+        return shift_right(total.to(torch.int64), LINEAR_SHIFT)
+
+
+def exact_conv(layer: Conv, wide_shift: int | None) -> ExactConv:
+    """The integer form of a trained layer."""
+    weight = layer.weight.detach().double().cpu()
+    exponent = weight_exponent(weight)
+    while True:
+        whole = torch.floor(weight * torch.exp2(exponent) + 0.5).clamp(-WEIGHT_MAX - 1, WEIGHT_MAX)
+        # Where a channel's sums could pass the limit it gets a coarser step.
+        over = whole.abs().sum((1, 2, 3), keepdim=True) * 255 >= 2**23
+        if not bool(over.any()):
+            break
+        exponent = exponent - over.to(exponent.dtype)
+    flat = exponent.reshape(-1)
+    bias = layer.bias.detach().double().cpu()[None]
+    if layer.rates is not None:
+        bias = bias + interpolate(layer.rates.detach().double().cpu(), torch.arange(RATES).double())
+    bias = torch.floor(bias * torch.exp2(flat + ACT_SHIFT) + 0.5).clamp(-(2**22), 2**22)
+    return ExactConv(
+        whole.to(torch.int8), flat.to(torch.int8), bias.to(torch.int32), layer.stride, layer.pad, wide_shift
+    )
+
+
+def exact_linear(layer: LappedInverse) -> ExactLinear:
+    """The integer form of the synthesis's linear path."""
+    weight = torch.floor(layer.weight().detach().double().cpu() * 2**LINEAR_SHIFT + 0.5)
+    return ExactLinear(weight.clamp(-(2**15), 2**15 - 1).to(torch.int16))
+
+
+def make_exact(network: nn.Module) -> nn.Module:
+    """Replace every layer below `network` by its integer form, in place. Raises InexactModel."""
+    for name, child in list(network.named_children()):
+        if isinstance(child, Conv):
+            shift = (SCALE_SHIFT if name == "scale" else SIGNED_SHIFT) if child.wide else None
+            layer: nn.Module = exact_conv(child, shift)
+        elif isinstance(child, Split):
+            layer = ExactSplit()
+        elif isinstance(child, LappedInverse):
+            layer = exact_linear(child)
+        else:
+            make_exact(child)
+            continue
+        if isinstance(layer, (ExactConv, ExactLinear)):
+            layer.bound()
+        setattr(network, name, layer)
+    return network
+
+
+def use_path(network: nn.Module, path: str) -> None:
+    """Let every integer layer of `network` compute in the given way."""
+    for module in network.modules():
+        if isinstance(module, (ExactConv, ExactSplit, ExactLinear)):
+            module.use(path)

@@ -1,0 +1,163 @@
+"""The convolution that all networks of the learned codec are made of: trained in floating point, run in
+integers.
+
+Every activation between layers is unsigned with 8 bits: a value of 0 to 255/32 in steps of 1/32. Signed
+values enter a network as two such halves (`split`). Weights are whole multiples of a power of two, per
+output channel, at most 63 of them; sums are brought back by shifts only. Where a network ends, `wide`
+outputs keep their sign and more bits. The same `forward` code of a network serves training and exact
+decoding: only this layer knows the difference.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+ACT_SHIFT = 5
+"""Activations count in 2**-ACT_SHIFT."""
+ACT_MAX = 255 / 2**ACT_SHIFT
+WEIGHT_MAX = 63
+KNOTS = (18, 27, 36, 45, 54)
+"""Rate indices q at which conditioning and gain vectors are trained; straight lines between, constant
+outside.
+"""
+RATES = 64
+"""Number of rate indices, 0 (finest) to 63."""
+
+
+def interpolate(knots: Tensor, q: Tensor) -> Tensor:
+    """Rows of `knots` (len(KNOTS), ...) at the rate indices `q` (B,), which need not be whole: (B, ...)."""
+    step = KNOTS[1] - KNOTS[0]
+    place = ((q.to(knots.dtype) - KNOTS[0]) / step).clamp(0, len(KNOTS) - 1)
+    low = place.floor().clamp(max=len(KNOTS) - 2)
+    share = (place - low).reshape(-1, *[1] * (knots.dim() - 1))
+    index = low.long()
+    return knots[index] * (1 - share) + knots[index + 1] * share
+
+
+class _Round(torch.autograd.Function):
+    """Round half up, with the identity as gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return torch.floor(x + 0.5)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return grad
+
+
+def ste_round(x: Tensor) -> Tensor:
+    result: Tensor = _Round.apply(x)  # type: ignore[no-untyped-call]
+    return result
+
+
+def weight_exponent(weight: Tensor) -> Tensor:
+    """Largest e per output channel, 0 to 12, with max |weight| * 2**e at most WEIGHT_MAX: float (out, 1,
+    1, 1).
+    """
+    peak = weight.detach().abs().amax((1, 2, 3), keepdim=True).clamp_min(2.0**-12)
+    return torch.floor(torch.log2(WEIGHT_MAX / peak)).clamp(0, 12)
+
+
+def round_weight(weight: Tensor) -> Tensor:
+    """The weight as the integer layer will hold it, with the identity as gradient."""
+    scale = torch.exp2(weight_exponent(weight))
+    return ste_round(weight * scale).clamp(-WEIGHT_MAX - 1, WEIGHT_MAX) / scale
+
+
+class Conv(nn.Module):
+    """A convolution (padding keeps the size at stride 1) and, unless `wide`, a ReLU clipped to the 8-bit
+    range.
+
+    conditioned: adds a bias per channel that depends on the rate index. zero: starts with zero weights.
+    With `rounding` set, training sees the rounding of weights and activations that the integer form will
+    have.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        *,
+        stride: int = 1,
+        pad: int | None = None,
+        wide: bool = False,
+        conditioned: bool = False,
+        zero: bool = False,
+    ) -> None:
+        super().__init__()
+        self.stride, self.wide = stride, wide
+        self.pad = kernel // 2 if pad is None else pad
+        self.rounding = False
+        self.weight = nn.Parameter(torch.empty(outputs, inputs, kernel, kernel))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        if zero:
+            nn.init.zeros_(self.weight)
+        else:
+            nn.init.kaiming_uniform_(self.weight, nonlinearity="relu")
+        self.rates = nn.Parameter(torch.zeros(len(KNOTS), outputs)) if conditioned else None
+
+    def forward(self, x: Tensor, q: Tensor | None = None, skip: Tensor | None = None) -> Tensor:
+        """x (B, C, H, W); q (B,) where conditioned; skip is added before the ReLU."""
+        weight = round_weight(self.weight) if self.rounding else self.weight
+        y = F.conv2d(x, weight, self.bias, self.stride, self.pad)
+        if self.rates is not None:
+            assert q is not None
+            y = y + interpolate(self.rates, q)[:, :, None, None].to(y.dtype)
+        if skip is not None:
+            y = y + skip
+        if self.wide:
+            return y
+        y = F.hardtanh(y, 0.0, ACT_MAX)
+        return ste_round(y * 2**ACT_SHIFT) * 2**-ACT_SHIFT if self.rounding else y
+
+
+class Residual(nn.Module):
+    """x + two convolutions, clipped to the 8-bit range."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = Conv(channels, channels, 3)
+        self.second = Conv(channels, channels, 3)
+        with torch.no_grad():
+            self.second.weight.mul_(0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.second(self.first(x), skip=x)
+        return result
+
+
+class Up(nn.Module):
+    """Twice the size: a 1x1 convolution to four times the channels, moved to space."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv = Conv(inputs, 4 * outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pixel_shuffle(self.conv(x), 2)
+
+
+class Split(nn.Module):
+    """Signed values as two unsigned halves, (B, C, ...) to (B, 2 C, ...): positive parts, then negative
+    parts.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rounding = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        halves = torch.cat([x, -x], 1)
+        halves = F.hardtanh(halves, 0.0, ACT_MAX)
+        return ste_round(halves * 2**ACT_SHIFT) * 2**-ACT_SHIFT if self.rounding else halves
+
+
+def set_rounding(module: nn.Module, on: bool) -> None:
+    """Let training see the integer form's rounding (or not) in every layer of `module`."""
+    for m in module.modules():
+        if isinstance(m, (Conv, Split)):
+            m.rounding = on

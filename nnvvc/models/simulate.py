@@ -1,0 +1,102 @@
+"""The learned codec in floating point, with gradients: for training and for finetuning latents."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nnvvc.models.layers import ste_round
+from nnvvc.models.lic import HYPER_FEATURE_SCALE, Lic
+from nnvvc.models.planes import LEVELS
+
+_LOGISTIC = math.sqrt(3.0) / math.pi
+"""Scale parameter of a logistic distribution of unit standard deviation."""
+LOG_SCALE_RANGE = (-3.6, 8.4)
+"""log2 of the smallest and largest standard deviation of a symbol, in quantiser steps."""
+
+
+def logistic_bits(symbol: Tensor, log_scale: Tensor) -> Tensor:
+    """Bits of `symbol` (not need be whole) under a logistic of standard deviation 2**log_scale, per element.
+
+    In closed form from the two tails, so that far outliers keep a gradient.
+    """
+    low, high = LOG_SCALE_RANGE
+    inverse = torch.exp2(-log_scale.clamp(low, high)) / _LOGISTIC
+    upper, lower = (symbol + 0.5) * inverse, (symbol - 0.5) * inverse
+    nats = F.softplus(-upper) + F.softplus(lower) - torch.log(-torch.expm1(-inverse))
+    return nats / math.log(2.0)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What one pass of the model gives: planes (B, 6, H/2, W/2), and bits of latents and hyper-latents
+    (B,).
+    """
+
+    planes: Tensor
+    bits: Tensor
+    hyper_bits: Tensor
+
+    @property
+    def rate(self) -> Tensor:
+        """Bits per luma sample, (B,)."""
+        return (self.bits + self.hyper_bits) / (4 * self.planes.shape[2] * self.planes.shape[3])
+
+
+def simulate(model: Lic, planes: Tensor, q: Tensor, profile: str, noise: bool) -> Pass:
+    """Code `planes` (B, 6, H/2, W/2) at the rate indices q (B,) in floating point.
+
+    With `noise` the rate is measured at values with uniform noise instead of rounding, as is usual in
+    training.
+    """
+    latents = model.analysis(planes, q)
+    return simulate_latents(model, latents, model.hyper_analysis(latents, q), q, profile, noise)
+
+
+def simulate_latents(
+    model: Lic, latents: Tensor, hyper: Tensor, q: Tensor, profile: str, noise: bool
+) -> Pass:
+    """The same from latents (B, latents, H/16, W/16) and hyper-latents (B, hyper, H/64, W/64) on."""
+    hyper = hyper.float()
+    rounded = ste_round(hyper)
+    observed = hyper + torch.rand_like(hyper) - 0.5 if noise else rounded
+    hyper_bits = logistic_bits(observed, model.hyper_scales(q)[:, :, None, None]).sum((1, 2, 3))
+    features = model.hyper_synthesis(rounded * HYPER_FEATURE_SCALE, q)
+
+    log_steps = model.log_steps(q)[:, :, None, None]
+    values = latents.float() * torch.exp2(-log_steps)
+    canvas = torch.zeros_like(latents, dtype=torch.float32)
+    bits = torch.zeros_like(hyper_bits)
+    spatial: list[Tensor] = []
+    for step in model.context.steps(profile):
+        if step.group == 0:
+            spatial = [
+                model.context.spatial(i, p, canvas, features)
+                for i, p in zip(step.contexts, step.phases, strict=True)
+            ]
+        part = slice(step.start, step.stop)
+        decoded = []
+        for (dy, dx), around in zip(step.phases, spatial, strict=True):
+            known = canvas[:, : step.start, dy::2, dx::2]
+            mean, log_scale = model.context.parameters_of(profile, step, around, known, q)
+            mean = mean.float() * torch.exp2(-log_steps[:, part])
+            value = values[:, part, dy::2, dx::2]
+            symbol = ste_round(value - mean)
+            observed = value - mean + torch.rand_like(value) - 0.5 if noise else symbol
+            bits = bits + logistic_bits(observed, log_scale.float() - log_steps[:, part]).sum((1, 2, 3))
+            decoded.append((symbol + mean) * torch.exp2(log_steps[:, part]))
+        canvas = canvas.clone()
+        for (dy, dx), value in zip(step.phases, decoded, strict=True):
+            canvas[:, part, dy::2, dx::2] = value
+    return Pass(model.synthesis(canvas, q), bits, hyper_bits)
+
+
+def squared_error(planes: Tensor, original: Tensor, chroma_weights: tuple[float, float]) -> Tensor:
+    """Weighted squared error in 8-bit levels per luma sample, (B,): weights are per chroma sample over
+    luma's.
+    """
+    error = ((planes.float() - original) * LEVELS).square().mean((2, 3))
+    cb, cr = chroma_weights
+    return error[:, :4].mean(1) + (cb * error[:, 4] + cr * error[:, 5]) / 4

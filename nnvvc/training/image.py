@@ -1,0 +1,139 @@
+"""Training of the learned image codec: rate and distortion over all rates at once."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nnvvc.media.colour import rgb_to_picture
+from nnvvc.models.context import ContextConfig
+from nnvvc.models.layers import set_rounding
+from nnvvc.models.lic import HYPER_STRIDE, Lic, LicConfig, rate_lambda
+from nnvvc.models.planes import LEVELS, planes_of_picture
+from nnvvc.models.simulate import simulate, squared_error
+from nnvvc.picture import Matrix
+from nnvvc.training.photos import Photos, data_folder, read_rgb
+
+HELD_OUT_SIZE = 384
+"""Largest side of the centre crops that the held-out score is taken on."""
+
+
+class ImageTask:
+    """Trains all networks for mean squared error.
+
+    data: folder of photos (default NNVVC_DATA/train); held_out: folder of pictures for the score
+    (NNVVC_DATA/kodak). crops: (progress, batch, size) phases. profiles: how often each profile is
+    trained; they share all but their last layers. rates: q is drawn evenly from this range.
+    rounding_from: progress from which training sees integer rounding; corrections_from: from which the
+    nonlinear branches of the transforms take part. start: a checkpoint or exported model whose weights to
+    start from.
+    """
+
+    def __init__(
+        self,
+        *,
+        config: dict[str, Any] | None = None,
+        data: str | None = None,
+        held_out: str | None = None,
+        crops: list[list[float]] | None = None,
+        rates: tuple[float, float] = (17.0, 52.0),
+        profiles: dict[str, float] | None = None,
+        chroma_weights: tuple[float, float] = (3.2, 2.6),
+        rounding_from: float = 0.75,
+        corrections_from: float = 0.0,
+        start: str | None = None,
+        rate_balance: float = 0.75,
+        limit: int | None = None,
+    ) -> None:
+        config = dict(config or {})
+        if "context" in config:
+            context = dict(config["context"])
+            context["groups"] = tuple(context["groups"])
+            config["context"] = ContextConfig(**context)
+        self.model = Lic(LicConfig(**config))
+        self.progress = 0.0
+        self.crops = crops or [[0.0, 8, 128]]
+        self.low, self.high = rates
+        self.rounding_from = rounding_from
+        self.profiles = profiles or {"high": 1.0}
+        self.corrections_from = corrections_from
+        self.chroma_weights = (float(chroma_weights[0]), float(chroma_weights[1]))
+        self.rate_balance = rate_balance
+        self.photos = Photos(data_folder(data, "train"), limit)
+        files = sorted(data_folder(held_out, "kodak").glob("*"))[4::6]
+        self.held_out = [self._centre(read_rgb(f)) for f in files]
+        if start is not None:
+            state = torch.load(start, map_location="cpu", weights_only=True)
+            self.model.load_state_dict(
+                state["average"] | {k: v for k, v in state["model"].items() if k not in state["average"]}
+            )
+        else:
+            self._start_from_klt()
+
+    def _centre(self, rgb: np.ndarray[Any, np.dtype[np.uint8]]) -> Tensor:
+        height, width = (min(s // HYPER_STRIDE * HYPER_STRIDE, HELD_OUT_SIZE) for s in rgb.shape[:2])
+        top, left = (rgb.shape[0] - height) // 2, (rgb.shape[1] - width) // 2
+        return planes_of_picture(
+            rgb_to_picture(rgb[top : top + height, left : left + width], 10, Matrix.BT709)
+        )
+
+    def _start_from_klt(self) -> None:
+        rng = np.random.default_rng(1)
+        planes = self.photos.planes(rng, 600, 128)
+        blocks = F.pixel_unshuffle(planes * LEVELS, 8).permute(0, 2, 3, 1).reshape(-1, 384).double()
+        covariance = blocks.T @ blocks / blocks.shape[0]
+        self.model.start_from_klt(covariance, self.chroma_weights)
+
+    def batches(self, seed: int) -> Iterator[dict[str, Any]]:
+        rng = np.random.default_rng(seed)
+        while True:
+            _, count, size = [c for c in self.crops if c[0] <= self.progress][-1]
+            planes = self.photos.planes(rng, int(count), int(size))
+            q = torch.from_numpy(rng.uniform(self.low, self.high, int(count)).astype(np.float32))
+            names, weights = list(self.profiles), np.array(list(self.profiles.values()))
+            profile = str(rng.choice(names, p=weights / weights.sum()))
+            yield {"planes": planes, "q": q, "profile": profile}
+
+    def loss(self, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
+        set_rounding(self.model, self.progress >= self.rounding_from)
+        corrections = self.progress >= self.corrections_from
+        self.model.analysis.corrections = self.model.synthesis.corrections = corrections
+        planes, q = batch["planes"], batch["q"]
+        result = simulate(self.model, planes, q, batch["profile"], noise=True)
+        rate = result.rate
+        error = squared_error(result.planes, planes, self.chroma_weights)
+        # Rates halve every 5 steps of q: without a balance the fine end would drown the coarse one.
+        weight = torch.exp2((q - 37.0) / 5.0 * self.rate_balance)
+        loss = (weight * (rate + error / rate_lambda(q))).mean()
+        return loss, {"bpp": float(rate.detach().mean()), "mse": float(error.detach().mean())}
+
+    def validate(self) -> dict[str, float]:
+        """Score: mean over held-out pictures and rates of log2(bits + distortion / lambda) per sample."""
+        device = next(self.model.parameters()).device
+        scores: dict[str, float] = {}
+        costs = []
+        with torch.autocast(device.type, enabled=False):
+            for rate in (22, 32, 42, 47):
+                bpp, psnr = [], []
+                for planes in self.held_out:
+                    q = torch.tensor([float(rate)], device=device)
+                    original = planes.to(device)
+                    result = simulate(self.model, original, q, "high", noise=False)
+                    bits = float(result.rate)
+                    decoded = (result.planes * 256).round().clamp(-512, 511) / 256
+                    error = float(squared_error(decoded, original, self.chroma_weights))
+                    luma = float(((decoded - original)[:, :4] * LEVELS).square().mean())
+                    costs.append(math.log2(bits + error / float(rate_lambda(q))))
+                    bpp.append(bits)
+                    psnr.append(10 * math.log10(255**2 / luma))
+                scores[f"bpp{rate}"] = sum(bpp) / len(bpp)
+                scores[f"psnr{rate}"] = sum(psnr) / len(psnr)
+        return {"score": sum(costs) / len(costs), **scores}
+
+    def export(self, folder: Path, facts: dict[str, Any]) -> None:
+        """Written by `nnvvc.models.package`."""
