@@ -198,34 +198,41 @@ class ChildProcess:
         return f": {' | '.join(lines[-3:])}" if lines else ""
 
     def _feed(self, chunks: Iterable[bytes]) -> None:
-        stdin = self._process.stdin
-        assert stdin is not None
+        assert self._process.stdin is not None
         try:
-            self._awaiting_input = True
-            for chunk in chunks:
-                self._awaiting_input = False
-                if self._closing:
-                    break
-                view = memoryview(chunk)
-                for start in range(0, len(view), _PIPE_BYTES):
-                    stdin.write(view[start : start + _PIPE_BYTES])
-                    self._progress += 1
-                stdin.flush()
+            iterator = iter(chunks)
+            while not self._closing:
                 self._awaiting_input = True
-        except (BrokenPipeError, ValueError):
-            pass  # The child went away: its exit status tells why.
+                chunk = next(iterator, None)
+                self._awaiting_input = False
+                if chunk is None or not self._write(chunk):
+                    break
         except BaseException as error:
             self._feed_error = error
         finally:
             self._awaiting_input = False
             with contextlib.suppress(OSError):
-                stdin.close()
+                self._process.stdin.close()
             close = getattr(chunks, "close", None)
             if close is not None:
                 close()
             if self._feed_error is not None:
                 # Without its whole input the child's output is worth nothing.
                 self.kill()
+
+    def _write(self, chunk: bytes) -> bool:
+        """Whether the child took it; one that went away does not, and its exit status tells why."""
+        stdin = self._process.stdin
+        assert stdin is not None
+        try:
+            view = memoryview(chunk)
+            for start in range(0, len(view), _PIPE_BYTES):
+                stdin.write(view[start : start + _PIPE_BYTES])
+                self._progress += 1
+            stdin.flush()
+        except OSError:
+            return False
+        return True
 
     def _drain_stdout(self, pipe: IO[bytes]) -> None:
         try:

@@ -13,7 +13,7 @@ from nnvvc.bitstream.nal import IDR, NalHeader, NalUnitType, join_annex_b, split
 from nnvvc.bitstream.parameter_sets import CodedSize, read_vui
 from nnvvc.codecs.base import DecodedVideo
 from nnvvc.codecs.vvc_pictures import Reconstruction, coded_format_of, decoded, vvc_bytes
-from nnvvc.errors import ConfigError, DamagedStream
+from nnvvc.errors import ConfigError, DamagedStream, InputError
 from nnvvc.media.resample import resample
 from nnvvc.options import DecodeOptions, EncodeOptions
 from nnvvc.picture import Matrix, Picture, PictureFormat, VideoFormat
@@ -56,7 +56,7 @@ class VvcCodec:
         if options.picture_hash != "none":
             hash_type = {"SEIDecodedPictureHash": _HASH_TYPES[options.picture_hash]}
             settings = replace(settings, params=hash_type | dict(settings.params))
-        prepared = (to_coded(resample(f, source.width, source.height), coded) for f in frames)
+        prepared = (to_coded(resample(f, source.width, source.height), coded) for f in not_empty(frames))
         chunks = encoder(options.encoder).encode(prepared, coded, video.fps, settings)
         yield from mux(chunks, header)
 
@@ -82,6 +82,16 @@ class VvcCodec:
 
 
 CODEC = VvcCodec()
+
+
+def not_empty(frames: Iterable[Picture]) -> Iterator[Picture]:
+    """The same pictures. Raises InputError where there is none."""
+    count = 0
+    for picture in frames:
+        yield picture
+        count += 1
+    if not count:
+        raise InputError("the input has no pictures")
 
 
 def mux(chunks: Iterable[bytes], header: StreamHeader) -> Iterator[bytes]:

@@ -105,7 +105,9 @@ class ContainerWriter:
         """Raises OutputError where the file cannot be opened or the format cannot be held."""
         fmt = video.picture
         wide = fmt.bit_depth > 8
-        pix_fmt = ("gray" if fmt.chroma is Chroma.C400 else "yuv420p") + ("10le" if wide else "")
+        # Many readers of H.264 give grey video chroma anyway: there it is written with it.
+        self._chroma = Chroma.C420 if path.suffix == ".mp4" else fmt.chroma
+        pix_fmt = ("gray" if self._chroma is Chroma.C400 else "yuv420p") + ("10le" if wide else "")
         self._format = fmt
         self._pix_fmt = pix_fmt
         codec = "libx264" if path.suffix == ".mp4" else "ffv1"
@@ -128,7 +130,7 @@ class ContainerWriter:
         """Append a picture of 8 bits or, for deeper formats, of 10."""
         frame = av.VideoFrame(self._format.width, self._format.height, self._pix_fmt)
         deep = self._pix_fmt.endswith("10le")
-        source = picture.with_bit_depth(10) if deep else picture
+        source = (picture.with_bit_depth(10) if deep else picture).with_chroma(self._chroma)
         for plane, samples in zip(frame.planes, source.planes, strict=True):
             rows = np.zeros((plane.height, plane.line_size), np.uint8)
             data = np.ascontiguousarray(samples.astype("<u2" if deep else "u1")).view(np.uint8)
