@@ -7,6 +7,7 @@ moment is taken up again without a trace.
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from nnvvc.evaluation.coders import DECODED, SOURCE, Curve, Plan
 from nnvvc.evaluation.commands import Usage
 from nnvvc.evaluation.items import Item, file_sha256
 from nnvvc.files import atomic_output
+
+_WORK = "work-"
 
 Scorer = Callable[[Item, Path], Any]
 """A task on one item: from the decoded y4m to something that json can hold."""
@@ -97,6 +100,16 @@ class CellStore:
             if self.keep and not (folder / DECODED).exists():
                 (work / DECODED).replace(folder / DECODED)
 
+    def decoded(self, cell: Cell, folder: Path) -> Path:
+        """The decoded y4m of a cell: the kept one, or decoded again into `folder`."""
+        kept, plan = self.path(cell) / DECODED, cell.plan
+        if kept.exists():
+            return kept
+        (folder / SOURCE).symlink_to(cell.item.source.resolve())
+        shutil.copyfile(self.path(cell) / plan.stream, folder / plan.stream)
+        _decode(plan, folder)
+        return folder / DECODED
+
     def _encode(self, cell: Cell, plan: Plan, folder: Path, work: Path) -> None:
         try:
             resampled = Usage(0, 0, 0)
@@ -133,10 +146,12 @@ def _decode(plan: Plan, work: Path) -> tuple[Usage, Usage]:
 
 @contextmanager
 def _workplace(folder: Path, item: Item) -> Iterator[Path]:
-    """A folder for the commands of one cell, with the source in it; what a killed run left is removed."""
-    work = folder / "work"
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir()
+    """A folder for the commands of one cell, with the source in it; what killed runs left is removed."""
+    for left in folder.glob(f"{_WORK}*"):
+        if not Path("/proc", left.name.removeprefix(_WORK)).exists():
+            shutil.rmtree(left, ignore_errors=True)
+    work = folder / f"{_WORK}{os.getpid()}"
+    work.mkdir(exist_ok=True)
     try:
         (work / SOURCE).symlink_to(item.source.resolve())
         yield work

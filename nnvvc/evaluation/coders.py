@@ -47,7 +47,7 @@ class Curve:
     """One rate curve: a coder with its options, at one coded scale, over rate points.
 
     name: unique in the experiment. codec: what curves of several scales share. parameter: the option that the
-    points set, such as `qp`.
+    points set, such as `qp`. optional: left out where its tool is not there.
     """
 
     name: str
@@ -57,6 +57,7 @@ class Curve:
     parameter: str
     points: tuple[float, ...]
     options: Mapping[str, Any] = field(default_factory=dict)
+    optional: bool = False
 
     def plan(self, item: Item, point: float) -> Plan:
         """The commands for an item at one rate point."""
@@ -84,9 +85,8 @@ def read_curves(spec: Mapping[str, Any]) -> list[Curve]:
         ((parameter, points),) = entry["points"].items()
         for scale in entry.get("scales", ["1"]):
             title = name if str(scale) == "1" else f"{name} @{scale}"
-            curves.append(
-                Curve(title, name, coder, str(scale), parameter, tuple(points), entry.get("options", {}))
-            )
+            options, optional = entry.get("options", {}), bool(entry.get("optional", False))
+            curves.append(Curve(title, name, coder, str(scale), parameter, tuple(points), options, optional))
     return curves
 
 
@@ -122,7 +122,7 @@ def _nnvvc(options: Options, scale: str) -> Plan:
     return Plan(
         "stream.bin",
         [NNVVC, "encode", SOURCE, "stream.bin", *words, "--scale", scale, "--threads", "1"],
-        [NNVVC, "decode", "stream.bin", DECODED, "--bit-depth", "coded", *decode_for, "--threads", "1"],
+        [NNVVC, "decode", "stream.bin", DECODED, *decode_for, "--threads", "1"],
     )
 
 

@@ -128,10 +128,18 @@ def _watch_children(stop: threading.Event, peak: list[int]) -> None:
 
 
 def _peak_bytes(pid: int) -> int:
+    process = Path(f"/proc/{pid}")
     with contextlib.suppress(OSError):
-        found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-        return int(found.group(1)) * 1024 if found else 0
+        found = re.search(r"VmHWM:\s+(\d+) kB", (process / "status").read_text())
+        # Between fork and exec a child still shows the memory, and the command line, of this process.
+        started = pid == os.getpid() or (process / "cmdline").read_bytes() != _command_line()
+        return int(found.group(1)) * 1024 if found and started else 0
     return 0
+
+
+@functools.cache
+def _command_line() -> bytes:
+    return Path("/proc/self/cmdline").read_bytes()
 
 
 @functools.cache

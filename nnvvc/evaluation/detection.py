@@ -120,10 +120,10 @@ def suppress(
 
 def box_iou(a: Floats, b: Floats) -> Floats:
     """Intersection over union of every box (left, top, right, bottom) of `a` (n, 4) with every one of `b`."""
-    top_left = np.maximum(a[:, None, :2], b[None, :, :2])
-    bottom_right = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    shared = np.prod(np.maximum(bottom_right - top_left, 0), axis=2)
-    areas = np.prod(a[:, 2:] - a[:, :2], axis=1)[:, None] + np.prod(b[:, 2:] - b[:, :2], axis=1)[None]
+    width = np.minimum(a[:, None, 2], b[:, 2]) - np.maximum(a[:, None, 0], b[:, 0])
+    height = np.minimum(a[:, None, 3], b[:, 3]) - np.maximum(a[:, None, 1], b[:, 1])
+    shared = np.maximum(width, 0) * np.maximum(height, 0)
+    areas = np.prod(a[:, 2:] - a[:, :2], axis=1)[:, None] + np.prod(b[:, 2:] - b[:, :2], axis=1)
     return np.asarray(shared / np.maximum(areas - shared, 1e-9), np.float32)
 
 
@@ -148,16 +148,21 @@ def _masks(
     """Masks at picture size, cropped to boxes: weighted sums of prototypes at a quarter of the input."""
     channels, rows, columns = prototypes.shape
     logits = (coefficients @ prototypes.reshape(channels, -1)).reshape(-1, rows, columns)
-    inner_y = round(placement.height * placement.scale_y)
-    inner_x = round(placement.width * placement.scale_x)
+    step_x, step_y = placement.scale_x / 4, placement.scale_y / 4
     masks = []
     for logit, (left, top, right, bottom) in zip(logits, boxes, strict=True):
-        large = cv2.resize(logit, (columns * 4, rows * 4), interpolation=cv2.INTER_LINEAR)[:inner_y, :inner_x]
-        large = cv2.resize(large, (placement.width, placement.height), interpolation=cv2.INTER_LINEAR)
-        inside = np.zeros((placement.height, placement.width), np.uint8)
-        y, x = slice(int(top), int(np.ceil(bottom))), slice(int(left), int(np.ceil(right)))
-        inside[y, x] = large[y, x] > 0
-        code = coco_mask.encode(np.asfortranarray(inside))
+        x, y = int(left), int(top)
+        size = (max(1, int(np.ceil(right)) - x), max(1, int(np.ceil(bottom)) - y))
+        # Sample centres of the picture, inside the box, among those of the prototypes.
+        place = np.array(
+            [[step_x, 0, (x + 0.5) * step_x - 0.5], [0, step_y, (y + 0.5) * step_y - 0.5]], np.float64
+        )
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        inner = cv2.warpAffine(logit, place, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        mask = np.zeros((placement.height, placement.width), np.uint8, order="F")
+        view = mask[y : y + size[1], x : x + size[0]]
+        view[...] = inner[: view.shape[0], : view.shape[1]] > 0
+        code = coco_mask.encode(mask)
         masks.append({"size": list(code["size"]), "counts": code["counts"].decode("ascii")})
     return tuple(masks)
 
@@ -206,6 +211,9 @@ def _yolov5(pred: Floats, height: int, width: int) -> _Candidates:
         ss.append(np.tile(s, len(sizes)))
         anchors.append(np.repeat(np.array(sizes, np.float32), len(x), axis=0))
     x, y, s, anchor = np.concatenate(xs), np.concatenate(ys), np.concatenate(ss), np.concatenate(anchors)
+    # No class can score more than the box itself: the many empty boxes need not be looked at.
+    alive = _sigmoid(pred[:, 4]) > SCORE_THRESHOLD
+    pred, x, y, s, anchor = pred[alive], x[alive], y[alive], s[alive], anchor[alive]
     q = _sigmoid(pred[:, :85])
     size = (2 * q[:, 2:4]) ** 2 * anchor
     boxes = _corners((2 * q[:, 0] - 0.5 + x) * s, (2 * q[:, 1] - 0.5 + y) * s, size[:, 0], size[:, 1])
