@@ -8,7 +8,9 @@ competition share the trunk and differ in their last stage (Zhang et al., arXiv 
 """
 
 import json
+import math
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +160,11 @@ class PictureFilter(nn.Module):
             c = F.pixel_shuffle(residual[:, 4 * up * up :], up)[..., : up * rows, : up * columns]
             results.append((base + y, base_chroma + c))
         return results
+
+
+def enlargement(scale: Fraction) -> int:
+    """What a filter enlarges pictures coded at `scale` by: the power of two that reaches full size."""
+    return 1 << math.ceil(math.log2(1 / scale))
 
 
 def resample(planes: Tensor, up: int) -> Tensor:

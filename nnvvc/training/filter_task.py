@@ -1,6 +1,5 @@
 """Training of filters for machines: what one step computes, for one filter or several in competition."""
 
-import math
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -12,7 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nnvvc.models.filters import PictureFilter, filter_config, load_filter, save_filter
+from nnvvc.models.filters import PictureFilter, enlargement, filter_config, load_filter, save_filter
 from nnvvc.training.filter_data import PATCH, CodedFile, make_patches
 from nnvvc.training.photos import data_folder
 from nnvvc.training.runner import to_device
@@ -113,11 +112,6 @@ class CodedPatches:
             "matrix": torch.tensor([file.matrix for file, _ in rows]),
             "up": enlargement(scale),
         }
-
-
-def enlargement(scale: Fraction) -> int:
-    """What a filter enlarges pictures coded at `scale` by: the power of two that reaches full size."""
-    return 1 << math.ceil(math.log2(1 / scale))
 
 
 def to_rgb(luma: Tensor, chroma: Tensor, matrix: Tensor, size: tuple[int, int]) -> Tensor:

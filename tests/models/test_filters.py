@@ -1,5 +1,6 @@
 """Filters: sizes, the identity at the start, conditioning by biases only, storage."""
 
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from nnvvc.models.filters import (
     FilterConfig,
     PictureFilter,
     condition,
+    enlargement,
     kmac_per_pixel,
     load_filter,
     resample,
@@ -82,3 +84,7 @@ def test_save_and_load(tmp_path: Path) -> None:
 
 def test_cost_of_the_standard_filter_is_within_its_budget() -> None:
     assert 10 < kmac_per_pixel(FilterConfig(), 1) < kmac_per_pixel(FilterConfig(), 2) < 20
+
+
+def test_enlargement_reaches_full_size() -> None:
+    assert [enlargement(Fraction(s)) for s in ("1", "3/4", "1/2", "1/4")] == [1, 2, 2, 4]

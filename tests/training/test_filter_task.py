@@ -11,7 +11,7 @@ import torch
 
 from nnvvc.models.filters import load_filter
 from nnvvc.training.filter_data import CodedFile, code_patches, cut_patches, make_patches
-from nnvvc.training.filter_task import FEATURES, FilterTask, enlargement, initialise
+from nnvvc.training.filter_task import FEATURES, FilterTask, initialise
 from tests.training.test_tasknets import make_network
 
 TINY = {"widths": [8, 8, 8], "blocks": [0, 1]}
@@ -114,7 +114,3 @@ def test_branches_start_near_the_single_filter(coded: Path, networks: Path, tmp_
     same = load_filter(tmp_path / "filter.safetensors")
     initialise(single.model, same)
     assert torch.equal(single.model.state_dict()["enter.conv.weight"], same.state_dict()["enter.conv.weight"])
-
-
-def test_enlargement_reaches_full_size() -> None:
-    assert [enlargement(Fraction(s)) for s in ("1", "3/4", "1/2", "1/4")] == [1, 2, 2, 4]

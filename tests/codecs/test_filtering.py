@@ -1,0 +1,171 @@
+"""The filter for machines around VVC: real streams, with a small filter made here."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from nnvvc.api import decode_chunks, encode_frames
+from nnvvc.bitstream.demuxer import Demuxer
+from nnvvc.bitstream.nal import NalHeader, NalUnitType
+from nnvvc.bitstream.sei import read_known, read_sei
+from nnvvc.codecs import filtering
+from nnvvc.errors import UnknownModel
+from nnvvc.models import registry
+from nnvvc.models.filters import FilterConfig, PictureFilter, save_filter
+from nnvvc.options import DecodeOptions, EncodeOptions
+from nnvvc.picture import Picture, PictureFormat, VideoFormat
+from nnvvc.vvc.tools import VvcSettings
+
+QP = 41
+
+
+@pytest.fixture(autouse=True)
+def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A filter that adds 0.1 to luma, whatever it sees, and leaves chroma as it is."""
+    model = PictureFilter(FilterConfig(widths=(4, 4, 4), blocks=(0, 0))).requires_grad_(False)
+    for up, head in model.branches[0].heads.items():
+        head.bias[: 4 * int(up) ** 2] = 0.1
+    path = tmp_path / "filter_machines.safetensors"
+    save_filter(model, path, {})
+    monkeypatch.setattr(registry, "WEIGHTS", tmp_path)
+    registry.reference.cache_clear()
+    yield path
+    registry.reference.cache_clear()
+
+
+def video(width: int = 150, height: int = 98, *, still: bool = False) -> VideoFormat:
+    return VideoFormat(PictureFormat(width, height), Fraction(25), 1 if still else 5, still)
+
+
+def frames(fmt: VideoFormat) -> list[Picture]:
+    pictures = []
+    for t in range(fmt.frames or 1):
+        y, x = np.mgrid[: fmt.picture.height, : fmt.picture.width]
+        luma = (90 + 30 * np.sin((x + 3 * t) / 9) + 20 * np.cos(y / 7)).astype(np.uint16)
+        chroma = np.full((fmt.picture.chroma_height, fmt.picture.chroma_width), 120, np.uint16)
+        pictures.append(Picture((luma, chroma, chroma + np.uint16(9)), fmt.picture))
+    return pictures
+
+
+def encoded(fmt: VideoFormat, scale: Fraction = Fraction(1), filter_name: str = "machines") -> bytes:
+    settings = VvcSettings(
+        qp=QP, preset="faster", intra_period=4, gop="ai" if fmt.still else "ra-closed", threads=1
+    )
+    options = EncodeOptions(codec="vvc", vvc=settings, scale=scale, filter=filter_name)
+    return b"".join(encode_frames(frames(fmt), fmt, options))
+
+
+def decoded(stream: bytes, **options: object) -> list[Picture]:
+    return list(decode_chunks([stream], DecodeOptions(**options)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("scale", [Fraction(1), Fraction(3, 4), Fraction(1, 2), Fraction(1, 4)])
+def test_machines_get_the_filtered_picture_and_people_the_plain_one(scale: Fraction) -> None:
+    fmt = video(still=True)
+    stream = encoded(fmt, scale)
+    (plain,) = decoded(stream)
+    (filtered,) = decoded(stream, purpose="machines")
+    (off,) = decoded(stream, purpose="machines", filter="off")
+    assert filtered.format == fmt.picture
+    assert all(np.array_equal(a, b) for a, b in zip(plain.planes, off.planes, strict=True))
+    inner = (slice(8, -8), slice(8, -8))
+    difference = filtered.planes[0].astype(int)[inner] - plain.planes[0].astype(int)[inner]
+    assert abs(difference.mean() - 0.1 * 219) < 0.7
+    assert np.abs(filtered.planes[1].astype(int) - plain.planes[1]).max() <= 2
+
+
+def test_coded_depth_is_kept_on_demand() -> None:
+    fmt = video(still=True)
+    (filtered,) = decoded(encoded(fmt, Fraction(1, 2)), purpose="machines", coded=True)
+    assert filtered.format == replace(fmt.picture, bit_depth=10)
+
+
+def test_the_rest_of_the_stream_is_what_it_is_without_the_filter() -> None:
+    fmt = video()
+    with_filter, without = encoded(fmt), encoded(fmt, filter_name="none")
+    kept = [
+        [
+            n
+            for n in unit.vvc_nals()
+            if NalHeader.read(n).type not in (NalUnitType.PREFIX_SEI, NalUnitType.SUFFIX_SEI)
+        ]
+        for unit in Demuxer([with_filter])
+    ]
+    assert kept == [unit.vvc_nals() for unit in Demuxer([without])]
+    for a, b in zip(decoded(with_filter), decoded(without), strict=True):
+        assert all(np.array_equal(x, y) for x, y in zip(a.planes, b.planes, strict=True))
+
+
+@pytest.mark.parametrize("scale", [Fraction(1), Fraction(3, 4)])
+def test_videos_announce_the_filter_in_standard_messages(scale: Fraction) -> None:
+    stream = encoded(video(), scale)
+    found = []
+    for unit in Demuxer([stream]):
+        for nal in unit.nals:
+            kind = NalHeader.read(nal).type
+            if kind in (NalUnitType.PREFIX_SEI, NalUnitType.SUFFIX_SEI):
+                found += [(unit.poc, kind, read_known(message)) for message in read_sei(nal)]
+    key_pictures = sum(kind is NalUnitType.PREFIX_SEI for _, kind, _ in found)
+    assert key_pictures == 2 and len(found) == 4
+    (_, first_kind, characteristics), (_, second_kind, activation) = found[:2]
+    assert (first_kind, second_kind) == (NalUnitType.PREFIX_SEI, NalUnitType.SUFFIX_SEI)
+    assert characteristics is not None and activation is not None
+    values = characteristics[1]
+    assert values["nnpfc_uri"] == f"nnvvc:64:{filtering.filter_reference().digest.hex()}"
+    if scale == 1:
+        assert (values["nnpfc_purpose"], values["nnpfc_for_machine_analysis_idc"]) == (1, 3)
+    else:
+        assert (values["nnpfc_purpose"], values["nnpfc_pic_width_num_minus1"]) == (4, 3)
+    assert activation[1]["nnpfa_target_id"] == values["nnpfc_id"]
+    assert activation[1]["nnpfa_persistence_flag"] == 1
+
+
+def test_a_single_picture_pays_only_for_the_reference() -> None:
+    fmt = video(still=True)
+    assert 0 < len(encoded(fmt)) - len(encoded(fmt, filter_name="none")) <= 8
+
+
+def test_qp_comes_from_the_key_slice() -> None:
+    stream = Demuxer([encoded(video(still=True))])
+    assert filtering.key_slice_qp(stream.first, stream.sets) == QP - filtering.KEY_QP_OFFSET
+
+
+def test_other_or_missing_weights_are_a_named_error(weights: Path) -> None:
+    stream = encoded(video(still=True))
+    save_filter(PictureFilter(FilterConfig(widths=(4, 4, 8))), weights, {})
+    registry.reference.cache_clear()
+    with pytest.raises(UnknownModel, match="other weights"):
+        decoded(stream, purpose="machines")
+    assert len(decoded(stream)) == 1
+    weights.unlink()
+    registry.reference.cache_clear()
+    with pytest.raises(UnknownModel, match="not part of this installation"):
+        decoded(stream, purpose="machines")
+
+
+def test_tiles_join_without_a_seam(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    model = PictureFilter(FilterConfig(widths=(4, 4, 4), blocks=(0, 0))).requires_grad_(False)
+    for parameter in model.parameters():
+        parameter += 0.2 * torch.randn_like(parameter)
+    save_filter(model, weights, {})
+    registry.reference.cache_clear()
+    fmt = video(150, 101).picture
+    picture = frames(VideoFormat(fmt, frames=1))[0]
+    small = replace(fmt, width=75, height=51)
+    picture = Picture(
+        tuple(p[:h, :w] for p, (h, w) in zip(picture.planes, small.plane_shapes, strict=True)), small
+    )
+    results = []
+    for tile in (1024, 32):
+        monkeypatch.setattr(filtering, "TILE", tile)
+        monkeypatch.setattr(filtering, "MARGIN", 32)
+        apply = filtering.MachineFilter(filtering.filter_reference(), small, fmt, Fraction(1, 2), QP)
+        results.append(apply(picture))
+    for a, b in zip(results[0].planes, results[1].planes, strict=True):
+        assert np.abs(a.astype(int) - b).max() <= 1
