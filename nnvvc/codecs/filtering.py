@@ -20,8 +20,8 @@ from nnvvc.bitstream.parameter_sets import ParameterSets
 from nnvvc.bitstream.sei import SeiMessage, nnpf_activation, nnpf_characteristics, write_sei
 from nnvvc.bitstream.slice_header import read_key_slice
 from nnvvc.errors import UnsupportedStream
-from nnvvc.models.filters import PictureFilter, enlargement, kmac_per_pixel, load_filter
-from nnvvc.models.registry import FILTER_MACHINES, reference, weights_of
+from nnvvc.models.filter_registry import FILTER_MACHINES, filter_reference, referenced_filter
+from nnvvc.models.filters import PictureFilter, enlargement, kmac_per_pixel
 from nnvvc.picture import Picture, PictureFormat
 
 TILE = 1024
@@ -38,9 +38,9 @@ _REPEAT = 1
 _SUITABLE, _BEST = 2, 3
 
 
-def filter_reference() -> ModelReference:
+def machine_filter_reference() -> ModelReference:
     """The filter for machines, as a stream header lists it. Raises UnknownModel where it is not installed."""
-    return reference(FILTER_MACHINES)
+    return filter_reference(FILTER_MACHINES)
 
 
 def filter_in(header: StreamHeader) -> ModelReference | None:
@@ -72,7 +72,7 @@ def messages_for(header: StreamHeader) -> Messages | None:
     used = filter_in(header)
     if used is None or header.source.still:
         return None
-    return announcement(load_filter(weights_of(used)), used, header.scale)
+    return announcement(referenced_filter(used), used, header.scale)
 
 
 def announcement(model: PictureFilter, used: ModelReference, scale: Fraction) -> Messages:
@@ -139,7 +139,7 @@ class MachineFilter:
     def __init__(
         self, used: ModelReference, decoded: PictureFormat, target: PictureFormat, scale: Fraction, qp: int
     ) -> None:
-        self._model = load_filter(weights_of(used))
+        self._model = referenced_filter(used)
         self._decoded = decoded
         self._target = target
         self._up = enlargement(scale)

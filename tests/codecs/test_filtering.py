@@ -15,7 +15,7 @@ from nnvvc.bitstream.nal import NalHeader, NalUnitType
 from nnvvc.bitstream.sei import read_known, read_sei
 from nnvvc.codecs import filtering
 from nnvvc.errors import UnknownModel
-from nnvvc.models import registry
+from nnvvc.models import filter_registry
 from nnvvc.models.filters import FilterConfig, PictureFilter, save_filter
 from nnvvc.options import DecodeOptions, EncodeOptions
 from nnvvc.picture import Picture, PictureFormat, VideoFormat
@@ -32,10 +32,10 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         head.bias[: 4 * int(up) ** 2] = 0.1
     path = tmp_path / "filter_machines.safetensors"
     save_filter(model, path, {})
-    monkeypatch.setattr(registry, "WEIGHTS", tmp_path)
-    registry.reference.cache_clear()
+    monkeypatch.setattr(filter_registry, "WEIGHTS", tmp_path)
+    filter_registry.filter_reference.cache_clear()
     yield path
-    registry.reference.cache_clear()
+    filter_registry.filter_reference.cache_clear()
 
 
 def video(width: int = 150, height: int = 98, *, still: bool = False) -> VideoFormat:
@@ -116,7 +116,7 @@ def test_videos_announce_the_filter_in_standard_messages(scale: Fraction) -> Non
     assert (first_kind, second_kind) == (NalUnitType.PREFIX_SEI, NalUnitType.SUFFIX_SEI)
     assert characteristics is not None and activation is not None
     values = characteristics[1]
-    assert values["nnpfc_uri"] == f"nnvvc:64:{filtering.filter_reference().digest.hex()}"
+    assert values["nnpfc_uri"] == f"nnvvc:64:{filtering.machine_filter_reference().digest.hex()}"
     if scale == 1:
         assert (values["nnpfc_purpose"], values["nnpfc_for_machine_analysis_idc"]) == (1, 3)
     else:
@@ -138,12 +138,12 @@ def test_qp_comes_from_the_key_slice() -> None:
 def test_other_or_missing_weights_are_a_named_error(weights: Path) -> None:
     stream = encoded(video(still=True))
     save_filter(PictureFilter(FilterConfig(widths=(4, 4, 8))), weights, {})
-    registry.reference.cache_clear()
+    filter_registry.filter_reference.cache_clear()
     with pytest.raises(UnknownModel, match="other weights"):
         decoded(stream, purpose="machines")
     assert len(decoded(stream)) == 1
     weights.unlink()
-    registry.reference.cache_clear()
+    filter_registry.filter_reference.cache_clear()
     with pytest.raises(UnknownModel, match="not part of this installation"):
         decoded(stream, purpose="machines")
 
@@ -154,7 +154,7 @@ def test_tiles_join_without_a_seam(weights: Path, monkeypatch: pytest.MonkeyPatc
     for parameter in model.parameters():
         parameter += 0.2 * torch.randn_like(parameter)
     save_filter(model, weights, {})
-    registry.reference.cache_clear()
+    filter_registry.filter_reference.cache_clear()
     fmt = video(150, 101).picture
     picture = frames(VideoFormat(fmt, frames=1))[0]
     small = replace(fmt, width=75, height=51)
@@ -165,7 +165,7 @@ def test_tiles_join_without_a_seam(weights: Path, monkeypatch: pytest.MonkeyPatc
     for tile in (1024, 32):
         monkeypatch.setattr(filtering, "TILE", tile)
         monkeypatch.setattr(filtering, "MARGIN", 32)
-        apply = filtering.MachineFilter(filtering.filter_reference(), small, fmt, Fraction(1, 2), QP)
+        apply = filtering.MachineFilter(filtering.machine_filter_reference(), small, fmt, Fraction(1, 2), QP)
         results.append(apply(picture))
     for a, b in zip(results[0].planes, results[1].planes, strict=True):
         assert np.abs(a.astype(int) - b).max() <= 1
