@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from nnvvc.bitstream.access_unit import AccessUnit
 from nnvvc.bitstream.header import StreamHeader
 from nnvvc.bitstream.payload import PayloadKind, PeriodHash, read_period_hash
-from nnvvc.errors import DamagedStream, PictureMismatch, TruncatedStream
+from nnvvc.errors import DamagedStream, PictureMismatch
 from nnvvc.picture import Picture
 
 
@@ -101,11 +101,15 @@ class Muxer:
         self._header: StreamHeader | None = header
         self._write = write
         self._tracker = PeriodTracker(self._end_period) if hashed else None
-        self._held: deque[bytes | None] = deque()
+        self._held: deque[bytes | AccessUnit | None] = deque()
         self._lock = threading.RLock()
 
-    def add(self, unit: AccessUnit) -> None:
-        """Write an access unit, behind the stream header where it is the first."""
+    def add(self, unit: AccessUnit, *, complete: bool = True) -> None:
+        """Write an access unit, behind the stream header where it is the first.
+
+        One that is not complete, whose type and order are known but not all its NAL units, is held until
+        `complete` is called for it.
+        """
         with self._lock:
             if self._tracker is not None:
                 if unit.irap and self._header is None:
@@ -114,7 +118,14 @@ class Muxer:
             if self._header is not None:
                 unit.insert_first(self._header.write())
                 self._header = None
-            self._held.append(unit.tobytes())
+            self._held.append(unit.tobytes() if complete else unit)
+            self._release()
+
+    def complete(self, unit: AccessUnit) -> None:
+        """Write an access unit that was held until now."""
+        with self._lock:
+            at = next(i for i, held in enumerate(self._held) if held is unit)
+            self._held[at] = unit.tobytes()
             self._release()
 
     def add_picture(self, picture: Picture) -> None:
@@ -133,27 +144,25 @@ class Muxer:
 
     def _end_period(self, period: Period) -> None:
         """Put its hash where the period ends: at the first mark among what is held."""
-        self._release()
-        self._held[0] = b"\0\0\1" + period.hash.write() if period.pictures else b""
+        at = next(i for i, held in enumerate(self._held) if held is None)
+        self._held[at] = b"\0\0\1" + period.hash.write() if period.pictures else b""
         self._release()
 
     def _release(self) -> None:
-        while self._held and (data := self._held[0]) is not None:
-            self._write(data)
+        while self._held and isinstance(self._held[0], bytes):
+            self._write(self._held[0])
             self._held.popleft()
 
 
 class PeriodVerifier:
     """Checks decoded pictures against the hashes in the stream.
 
-    required: every period has to have one, as in a whole stream of this project. Raises PictureMismatch,
-    which names the pictures, or TruncatedStream from `add_picture` or `close`. checked: pictures that were
-    found right so far.
+    Raises PictureMismatch, which names the pictures, from `add_picture` or `close`. checked: pictures that
+    were found right so far.
     """
 
-    def __init__(self, *, required: bool = False) -> None:
+    def __init__(self) -> None:
         self.checked = 0
-        self._required = required
         self._tracker = PeriodTracker(self._check)
         self.add_unit = self._tracker.add_unit
         self.add_picture = self._tracker.add_picture
@@ -161,11 +170,6 @@ class PeriodVerifier:
 
     def _check(self, period: Period) -> None:
         if period.announced is None:
-            if self._required:
-                span = f"pictures {period.first} to {period.first + max(period.pictures, 1) - 1}"
-                raise TruncatedStream(
-                    f"{span}: their hash is missing, so the stream is cut off or damaged there"
-                )
             return
         pictures, digest = period.announced
         span = f"pictures {period.first} to {period.first + max(pictures, 1) - 1}"

@@ -484,7 +484,7 @@ PPS = Structure("pic_parameter_set_rbsp", (*_PPS_START, *_PPS_REST), "H.266 clau
 
 @dataclass(frozen=True, slots=True)
 class CodedSize:
-    """Size and depth of decoded pictures. padded: before the conformance window cuts them. ctu_size: 32 to 128."""
+    """Size and depth of decoded pictures. padded: before the conformance window cuts them."""
 
     width: int
     height: int

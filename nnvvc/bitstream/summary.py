@@ -1,7 +1,7 @@
 """What a stream is made of, by walking through it once."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from nnvvc.bitstream.access_unit import AccessUnit
@@ -38,6 +38,11 @@ class Summary:
     payloads: Counter[str] = field(default_factory=Counter)
     seis: dict[str, Values] = field(default_factory=dict)
     damage: list[str] = field(default_factory=list)
+
+    def data(self) -> dict[str, Any]:
+        """All of it, as JSON holds it."""
+        # asdict() would count the items of the counters anew.
+        return {f.name: plain_data(getattr(self, f.name)) for f in fields(self)}
 
     def add(self, unit: AccessUnit) -> None:
         """Take in one access unit."""

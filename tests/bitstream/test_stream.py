@@ -10,7 +10,7 @@ from nnvvc.bitstream.access_unit import AccessUnit
 from nnvvc.bitstream.bits import BitReader
 from nnvvc.bitstream.demuxer import Demuxer
 from nnvvc.bitstream.header import Pipeline, StreamHeader
-from nnvvc.bitstream.key_slice import KeySlice
+from nnvvc.bitstream.key_slice import KeySlice, PictureCodec
 from nnvvc.bitstream.muxer import Muxer, PeriodVerifier
 from nnvvc.bitstream.nal import IRAP, NalHeader, NalUnitType, join_annex_b, rbsp, split_annex_b
 from nnvvc.bitstream.parameter_sets import SPS, SPS_WHOLE, ParameterSets, read_vui, write_sps
@@ -104,6 +104,22 @@ def test_the_order_in_which_pictures_come_does_not_change_the_stream(
     assert bytes(out) == mux(open_stream, pictures)
 
 
+def test_a_unit_can_be_held_until_it_is_complete(open_stream: bytes, pictures: list[Picture]) -> None:
+    out = bytearray()
+    muxer = Muxer(HEADER, out.extend)
+    held = []
+    for unit in Demuxer([open_stream]):
+        muxer.add(unit, complete=not unit.irap)
+        held += [unit] if unit.irap else []
+    assert not out
+    for picture in pictures:
+        muxer.add_picture(picture)
+    for unit in held:
+        muxer.complete(unit)
+    muxer.close()
+    assert bytes(out) == mux(open_stream, pictures)
+
+
 def test_a_wrong_picture_is_named(open_stream: bytes, pictures: list[Picture]) -> None:
     verifier = PeriodVerifier()
     for unit in Demuxer([mux(open_stream, pictures)]):
@@ -145,8 +161,8 @@ def dropped(stream: bytes) -> tuple[list[AccessUnit], list[bytes]]:
             header = NalHeader.read(nal)
             if header.type in IRAP:
                 fields = read_key_slice(nal, demuxer.sets)
-                key = KeySlice(header.type, fields, b"learned" * 9, 2, b"patch")
-                unit.nals[i] = key.write(demuxer.sets)
+                key = KeySlice(header.type, fields, PictureCodec.LEARNED, b"learned" * 9, 2, b"patch")
+                unit.nals[i] = key.write(demuxer.sets.context(key.pps_id))
                 slices.append(nal)
         units.append(unit)
     return units, slices
