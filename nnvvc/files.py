@@ -61,10 +61,12 @@ def atomic_output(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         try:
             yield sys.stdout.buffer
             sys.stdout.buffer.flush()
-        except BrokenPipeError as error:
-            # The reader went away: nothing is left to flush at exit either.
+        except OSError as error:
+            # Nothing more can be written, what is buffered and flushed at exit neither.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise OutputError("the reader of standard output went away") from error
+            if isinstance(error, BrokenPipeError):
+                raise OutputError("the reader of standard output went away") from error
+            raise output_error("standard output", error) from error
         return
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         yield file

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-from dataclasses import asdict
 
 from nnvvc.bitstream.summary import Summary, plain_data
 
@@ -24,7 +23,7 @@ def run(args: argparse.Namespace) -> int:
     with open_input(args.input) as file:
         summary = summarise(Demuxer(read_chunks(file), tolerant=args.conceal))
     if args.json:
-        print(json.dumps(plain_data(asdict(summary)), indent=1))
+        print(json.dumps(summary.data(), indent=1))
     else:
         _print(args.input, summary)
     return 0

@@ -11,6 +11,7 @@ from nnvvc.bitstream.header import Pipeline, StreamHeader, scaled_size
 from nnvvc.bitstream.muxer import Muxer, PeriodVerifier
 from nnvvc.bitstream.nal import IDR, NalHeader, NalUnitType, join_annex_b, split_annex_b
 from nnvvc.bitstream.parameter_sets import CodedSize, read_vui
+from nnvvc.codecs import filtering
 from nnvvc.codecs.base import DecodedVideo
 from nnvvc.codecs.vvc_pictures import Reconstruction, coded_format_of, decoded, vvc_bytes
 from nnvvc.errors import ConfigError, DamagedStream, InputError
@@ -45,13 +46,14 @@ class VvcCodec:
     def encode(
         self, frames: Iterable[Picture], video: VideoFormat, options: EncodeOptions
     ) -> Iterator[bytes]:
-        if options.filter != "none":
+        if options.filter not in ("none", "machines"):
             raise ConfigError(f"--filter {options.filter} is not there for --codec vvc")
         if options.scale is None:
             raise ConfigError("--scale auto is not there for --codec vvc: give 1, 3/4, 1/2 or 1/4")
         source = scaled_format(video.picture, options.scale)
         coded = coded_format(source)
-        header = StreamHeader(Pipeline.VVC, video, options.scale)
+        models = (filtering.machine_filter_reference(),) if options.filter == "machines" else ()
+        header = StreamHeader(Pipeline.VVC, video, options.scale, models)
         settings = options.vvc
         if options.picture_hash != "none":
             hash_type = {"SEIDecodedPictureHash": _HASH_TYPES[options.picture_hash]}
@@ -68,13 +70,20 @@ class VvcCodec:
         source = header.source
         scaled = scaled_format(source.picture, header.scale)
         check_size(size, scaled)
-        notes: list[str] = []
         coded = coded_format_of(size, source.picture.matrix, source.picture.full_range)
-        pictures = _decode(stream, size, coded, options, notes)
+        used = filtering.filter_in(header) if options.filter == "auto" else None
+        machines = used is not None and options.purpose == "machines"
+        qp = filtering.key_slice_qp(stream.first, stream.sets) if machines else 0
+        pictures = _decode(stream, size, coded, options)
+        if used is not None and machines:
+            depth = coded.picture.bit_depth if options.coded else source.picture.bit_depth
+            target = replace(source.picture, bit_depth=depth)
+            filtered = filtering.MachineFilter(used, scaled, target, header.scale, qp)
+            return DecodedVideo(replace(source, picture=target), map(filtered, pictures), stream.notes)
         if options.coded:
-            return DecodedVideo(replace(source, picture=coded.picture), pictures, notes)
+            return DecodedVideo(replace(source, picture=coded.picture), pictures, stream.notes)
         restored = (_restore(picture, scaled, source.picture) for picture in pictures)
-        return DecodedVideo(source, restored, notes)
+        return DecodedVideo(source, restored, stream.notes)
 
     def export(self, stream: Demuxer) -> Iterator[bytes]:
         for unit in stream:
@@ -96,15 +105,18 @@ def not_empty(frames: Iterable[Picture]) -> Iterator[Picture]:
 
 def mux(chunks: Iterable[bytes], header: StreamHeader) -> Iterator[bytes]:
     """An encoder's stream as one of ours: decoded on the way, for the hashes of its pictures."""
+    messages = filtering.messages_for(header)
     ready: deque[bytes] = deque()
     muxer = Muxer(header, ready.append)
     units = AccessUnits(split_annex_b(chunks))
     coded: CodedFormat | None = None
     with Reconstruction(decoder(), DecoderSettings(), muxer.add_picture) as reconstruction:
         for unit in units:
+            data = unit.tobytes()
+            if messages is not None:
+                filtering.announce(unit, messages, first=coded is None)
             if coded is None:
                 coded = coded_format_of(_size(unit))
-            data = unit.tobytes()
             muxer.add(unit)
             reconstruction.add(data, coded)
             while ready:
@@ -125,19 +137,19 @@ def check_size(size: CodedSize, source: PictureFormat) -> None:
 
 
 def _decode(
-    stream: Demuxer, size: CodedSize, coded: CodedFormat, options: DecodeOptions, notes: list[str]
+    stream: Demuxer, size: CodedSize, coded: CodedFormat, options: DecodeOptions
 ) -> Iterator[Picture]:
-    verifier = PeriodVerifier(required=stream.header is not None) if options.verify else None
+    verifier = PeriodVerifier() if options.verify else None
     chunks = vvc_bytes(stream, size, verifier)
-    return decoded(decoder(options.decoder), chunks, coded, options.decoder_settings, verifier, notes.append)
+    tool, settings = decoder(options.decoder), options.decoder_settings
+    return decoded(tool, chunks, coded, settings, verifier, stream.notes.append)
 
 
 def _decode_plain(stream: Demuxer, size: CodedSize, options: DecodeOptions) -> DecodedVideo:
     """A stream of another maker: its pictures are the source, as far as anybody can tell."""
-    notes: list[str] = []
     video = plain_format(stream)
     coded = CodedFormat(video.picture, size.ctu_size)
-    return DecodedVideo(video, _decode(stream, size, coded, options, notes), notes)
+    return DecodedVideo(video, _decode(stream, size, coded, options), stream.notes)
 
 
 def plain_format(stream: Demuxer) -> VideoFormat:

@@ -48,21 +48,24 @@ def open_sink(path: str | os.PathLike[str], video: VideoFormat) -> Sink:
     """
     name = os.fspath(path)
     ending = Path(name).suffix.lower()
-    stack = ExitStack()
-    writer: _Writer
-    if name == STANDARD_STREAM or ending == ".y4m":
-        file = stack.enter_context(atomic_output(name))
-        file.write(y4m.write_header(video))
-        writer = _Y4mWriter(file)
-    elif ending == ".yuv":
-        writer = _RawWriter(stack.enter_context(atomic_output(name)))
-    elif ending == ".png":
-        writer = _PngWriter(name, stack)
-    elif ending in (".mkv", ".mp4"):
-        writer = _container(Path(name), video, stack)
-    else:
-        raise ConfigError(f"{name}: decoded pictures go into .y4m, .yuv, .png, frame_%05d.png, .mkv or .mp4")
-    return Sink(name, writer, stack)
+    # Where opening fails half-way, what was opened is undone.
+    with ExitStack() as stack:
+        writer: _Writer
+        if name == STANDARD_STREAM or ending == ".y4m":
+            file = stack.enter_context(atomic_output(name))
+            file.write(y4m.write_header(video))
+            writer = _Y4mWriter(file)
+        elif ending == ".yuv":
+            writer = _RawWriter(stack.enter_context(atomic_output(name)))
+        elif ending == ".png":
+            writer = _PngWriter(name, stack)
+        elif ending in (".mkv", ".mp4"):
+            writer = _container(Path(name), video, stack)
+        else:
+            raise ConfigError(
+                f"{name}: decoded pictures go into .y4m, .yuv, .png, frame_%05d.png, .mkv or .mp4"
+            )
+        return Sink(name, writer, stack.pop_all())
 
 
 def _container(path: Path, video: VideoFormat, stack: ExitStack) -> _Writer:
