@@ -44,7 +44,7 @@ class GroundTruth:
         try:
             data = json.loads(path.read_text())
             return cls(tuple(data["images"]), tuple(data["annotations"]))
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path}: not a COCO annotation file: {error}") from error
 
     @classmethod

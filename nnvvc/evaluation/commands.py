@@ -84,6 +84,9 @@ def _run_here(argv: Sequence[str], folder: Path, messages: TextIO) -> int:
     try:
         with contextlib.redirect_stderr(messages), contextlib.redirect_stdout(messages):
             return int(main(list(argv[1:])))
+    except SystemExit as error:
+        # argparse ends the program over an option that it does not know.
+        return int(error.code or 0)
     finally:
         os.chdir(here)
 

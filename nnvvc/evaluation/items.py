@@ -28,7 +28,9 @@ PICTURE_CONVERSION = (
     f"scale=flags={_ACCURATE},format=rgb24,"
     f"scale=out_color_matrix=bt709:out_range=limited:flags={_ACCURATE}+area,format=yuv420p10le"
 )
-"""FFmpeg filter from a picture file to BT.709 limited-range 10-bit 4:2:0, chroma the mean of 2x2 samples."""
+"""FFmpeg filter from a picture file to BT.709 limited-range 10-bit 4:2:0, chroma the mean of 2x2 samples.
+
+For an odd side FFmpeg spreads the chroma samples evenly; every codec is given the same file."""
 
 IMAGES_PER_CLIP = 100_000
 """Image ids of a clip's frames: the clip's number times this, plus the frame's number from 1."""

@@ -16,7 +16,8 @@ h1 { font-size: 1.6em } h2 { margin-top: 2em; border-bottom: 1px solid #ccc } h3
 table { border-collapse: collapse; margin: .8em 0 } td, th { padding: .25em .7em }
 tr { border-bottom: 1px solid #e2e2e2 }
 td { text-align: right; font-variant-numeric: tabular-nums } td:first-child, th { text-align: left }
-.wide { overflow-x: auto } td.text { text-align: left } td.good { color: #0a6b2d } td.bad { color: #a3231b } .note { color: #555; max-width: 75ch }
+.wide { overflow-x: auto } td.text { text-align: left }
+td.good { color: #0a6b2d } td.bad { color: #a3231b } .note { color: #555; max-width: 75ch }
 .figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(520px, 1fr)); gap: 1em }
 .figures img, .shots img { width: 100% } .shots { display: grid; gap: .6em; margin-bottom: 1.5em }
 .shots figure { margin: 0 } figcaption { font-size: .85em; color: #333 }
@@ -122,7 +123,7 @@ def _bd_table(rows: Sequence[dict[str, Any]], anchor: str) -> str:
         )
     note = (
         f"Against {anchor}: bits at equal quality, negative is better. Task qualities over the Pareto front "
-        "of the coded scales, fidelity at full scale. Overlap: part of the joint quality range that both cover."
+        "of the coded scales, fidelity at full scale. Overlap: part of the joint quality range both cover."
     )
     return f"<p class=note>{html.escape(note)}</p>" + _table(head, lines)
 
@@ -163,7 +164,7 @@ def _speed_table(speed: dict[str, Any]) -> str:
                 ]
             )
     note = (
-        f"Medians over all files on {speed['processor']}, one thread each; CPU time includes child processes. "
+        f"Medians over all files on {speed['processor']}, one thread each; CPU time with child processes. "
         "Peak: the largest process. Resampling to and from a coded scale is timed apart (speed.json)."
     )
     return f"<p class=note>{html.escape(note)}</p>" + _table(head, rows)

@@ -263,7 +263,7 @@ class Results:
                 "seconds_per_megapixel": _median([u[way]["seconds"] for _, u in usages], megapixels),
                 "cpu_seconds_per_megapixel": _median([u[way]["cpu_seconds"] for _, u in usages], megapixels),
                 "peak_bytes_per_megapixel": _median([u[way]["peak_bytes"] for _, u in usages], picture),
-                "peak_bytes": float(max(u[way]["peak_bytes"] for _, u in usages)),
+                "peak_bytes": float(np.median([u[way]["peak_bytes"] for _, u in usages])),
             }
         return result
 
