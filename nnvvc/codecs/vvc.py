@@ -76,9 +76,11 @@ class VvcCodec:
         qp = filtering.key_slice_qp(stream.first, stream.sets) if machines else 0
         pictures = _decode(stream, size, coded, options)
         if used is not None and machines:
+            from nnvvc.codecs.machine_filter import MachineFilter
+
             depth = coded.picture.bit_depth if options.coded else source.picture.bit_depth
             target = replace(source.picture, bit_depth=depth)
-            filtered = filtering.MachineFilter(used, scaled, target, header.scale, qp)
+            filtered = MachineFilter(used, scaled, target, header.scale, qp)
             return DecodedVideo(replace(source, picture=target), map(filtered, pictures), stream.notes)
         if options.coded:
             return DecodedVideo(replace(source, picture=coded.picture), pictures, stream.notes)

@@ -7,10 +7,14 @@ begin at 64, below are the image models'.
 import hashlib
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nnvvc.bitstream.header import MODEL_DIGEST_BYTES, ModelReference
 from nnvvc.errors import UnknownModel
-from nnvvc.models.filters import PictureFilter, load_filter
+
+if TYPE_CHECKING:
+    # Streams without a filter need no networks, whose import takes seconds.
+    from nnvvc.models.filters import PictureFilter
 
 WEIGHTS = Path(__file__).parent / "weights"
 
@@ -35,11 +39,13 @@ def filter_reference(number: int) -> ModelReference:
     return ModelReference(number, digest[:MODEL_DIGEST_BYTES])
 
 
-def referenced_filter(wanted: ModelReference) -> PictureFilter:
+def referenced_filter(wanted: ModelReference) -> "PictureFilter":
     """The filter that a stream was made for. Raises UnknownModel where another or none is installed."""
     path = _file(wanted.number)
     if filter_reference(wanted.number) != wanted:
         raise UnknownModel(
             f"the stream was made with other weights than the {path.name} of this installation"
         )
+    from nnvvc.models.filters import load_filter
+
     return load_filter(path)

@@ -14,6 +14,7 @@ from nnvvc.bitstream.demuxer import Demuxer
 from nnvvc.bitstream.nal import NalHeader, NalUnitType
 from nnvvc.bitstream.sei import read_known, read_sei
 from nnvvc.codecs import filtering
+from nnvvc.codecs.machine_filter import MachineFilter
 from nnvvc.errors import UnknownModel
 from nnvvc.models import filter_registry
 from nnvvc.models.filters import FilterConfig, PictureFilter, save_filter
@@ -165,7 +166,7 @@ def test_tiles_join_without_a_seam(weights: Path, monkeypatch: pytest.MonkeyPatc
     for tile in (1024, 32):
         monkeypatch.setattr(filtering, "TILE", tile)
         monkeypatch.setattr(filtering, "MARGIN", 32)
-        apply = filtering.MachineFilter(filtering.machine_filter_reference(), small, fmt, Fraction(1, 2), QP)
+        apply = MachineFilter(filtering.machine_filter_reference(), small, fmt, Fraction(1, 2), QP)
         results.append(apply(picture))
     for a, b in zip(results[0].planes, results[1].planes, strict=True):
         assert np.abs(a.astype(int) - b).max() <= 1

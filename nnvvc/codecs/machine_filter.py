@@ -1,0 +1,107 @@
+"""A filter's network on decoded pictures, in tiles where they are large."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+
+import torch
+import torch.nn.functional as F
+
+from nnvvc.bitstream.header import ModelReference
+from nnvvc.codecs.filtering import KEY_QP_OFFSET, MARGIN, TILE
+from nnvvc.models.filter_registry import referenced_filter
+from nnvvc.models.filters import enlargement
+from nnvvc.picture import Picture, PictureFormat
+
+
+class MachineFilter:
+    """The filter on pictures as VVC decodes them.
+
+    used: the model; raises UnknownModel where it is not installed. decoded: their format, cropped to what was
+    coded of the source; target: the format of the result, of the source's size. qp: slice QP of the key
+    picture.
+    """
+
+    def __init__(
+        self, used: ModelReference, decoded: PictureFormat, target: PictureFormat, scale: Fraction, qp: int
+    ) -> None:
+        self._model = referenced_filter(used)
+        self._decoded = decoded
+        self._target = target
+        self._up = enlargement(scale)
+        self._qp = torch.tensor([float(qp + KEY_QP_OFFSET)])
+        self._scale = torch.tensor([float(scale)])
+
+    def __call__(self, picture: Picture) -> Picture:
+        """Filter one picture: 4:2:0, of `decoded`'s size or padded to the right and below."""
+        luma, chroma = self._tensors(picture)
+        luma, chroma = self._tiled(luma, chroma)
+        target = self._target
+        luma = _resized(luma, (target.height, target.width))
+        chroma = _resized(chroma, (target.chroma_height, target.chroma_width))
+        planes = torch.cat((luma.flatten(), chroma.flatten()))
+        offset, luma_gain, chroma_gain, middle = _levels(target)
+        count = target.width * target.height
+        planes[:count] = planes[:count] * luma_gain + offset
+        planes[count:] = planes[count:] * chroma_gain + middle
+        samples = planes.round().clamp(0, (1 << target.bit_depth) - 1).to(torch.int32).numpy()
+        result = []
+        for height, width in target.plane_shapes:
+            result.append(samples[: height * width].reshape(height, width).astype("uint16"))
+            samples = samples[height * width :]
+        return Picture(tuple(result), target)
+
+    def _tensors(self, picture: Picture) -> tuple[torch.Tensor, torch.Tensor]:
+        fmt = replace(self._decoded, bit_depth=picture.format.bit_depth)
+        offset, luma_gain, chroma_gain, middle = _levels(fmt)
+        planes = [torch.from_numpy(p.astype("float32")) for p in picture.planes]
+        luma = planes[0][: fmt.height, : fmt.width]
+        chroma = torch.stack(planes[1:])[:, : fmt.chroma_height, : fmt.chroma_width]
+        return ((luma - offset) / luma_gain)[None, None], ((chroma - middle) / chroma_gain)[None]
+
+    def _tiled(self, luma: torch.Tensor, chroma: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        up, (height, width) = self._up, luma.shape[2:]
+        results = (
+            luma.new_empty((1, 1, up * height, up * width)),
+            chroma.new_empty((1, 2, up * chroma.shape[2], up * chroma.shape[3])),
+        )
+        for y, top, bottom in _tiles(height):
+            for x, left, right in _tiles(width):
+                with torch.inference_mode():
+                    parts = self._model(
+                        luma[..., top:bottom, left:right],
+                        chroma[..., top // 2 : (bottom + 1) // 2, left // 2 : (right + 1) // 2],
+                        self._qp,
+                        self._scale,
+                        up,
+                    )[0]
+                for result, part, step in zip(results, parts, (1, 2), strict=True):
+                    # From where this tile's own samples begin; the margin behind them is overwritten next.
+                    row, column = up * (y - top) // step, up * (x - left) // step
+                    place = result[..., up * y // step :, up * x // step :]
+                    own = part[..., row:, column:]
+                    place[..., : own.shape[2], : own.shape[3]] = own
+        return results
+
+
+def _tiles(size: int) -> Iterator[tuple[int, int, int]]:
+    """(first sample of a tile, first and end of what the filter is given for it)."""
+    for start in range(0, size, TILE):
+        yield start, max(0, start - MARGIN), min(size, start + TILE + MARGIN)
+
+
+def _resized(planes: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Filtered planes at the size wanted, where the enlargement went past it."""
+    if planes.shape[2:] == size:
+        return planes
+    return F.interpolate(planes, size, mode="bicubic", antialias=True, align_corners=False)
+
+
+def _levels(fmt: PictureFormat) -> tuple[float, float, float, float]:
+    """(luma offset, luma gain, chroma gain, chroma middle) of samples: H.273 equations 20 to 31."""
+    middle = float(1 << (fmt.bit_depth - 1))
+    if fmt.full_range:
+        top = float((1 << fmt.bit_depth) - 1)
+        return 0.0, top, top, middle
+    unit = float(1 << (fmt.bit_depth - 8))
+    return 16 * unit, 219 * unit, 224 * unit, middle
