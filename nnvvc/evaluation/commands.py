@@ -21,6 +21,8 @@ from nnvvc.process import run_tool
 FFMPEG = "ffmpeg"
 NNVVC = "nnvvc"
 _SAMPLE_SECONDS = 0.01
+TOOL_VERSIONS: dict[str, dict[str, str]] = {}
+"""Found so far. Workers are given the main process's: a file edited meanwhile must not split a run."""
 _NO_STREAMS = ("evaluation", "training", "scale")
 
 
@@ -161,9 +163,14 @@ def tool_path(name: str) -> str:
     return str(found[0].resolve())
 
 
-@functools.cache
 def tool_version(name: str) -> dict[str, str]:
     """What makes a tool's output: its own version line, and the SHA-256 of its binary (or of our package)."""
+    if name not in TOOL_VERSIONS:
+        TOOL_VERSIONS[name] = _tool_version(name)
+    return TOOL_VERSIONS[name]
+
+
+def _tool_version(name: str) -> dict[str, str]:
     if name == NNVVC:
         import nnvvc
 

@@ -19,7 +19,7 @@ import yaml
 from nnvvc.errors import ConfigError, InputError, ToolMissing
 from nnvvc.evaluation.cells import Cell, CellStore, read_json, write_json
 from nnvvc.evaluation.coders import Curve, read_curves
-from nnvvc.evaluation.commands import tool_version
+from nnvvc.evaluation.commands import TOOL_VERSIONS, tool_version
 from nnvvc.evaluation.items import DataSet, Item, load_data
 from nnvvc.evaluation.tasks import Scorer, Task, read_tasks
 
@@ -139,7 +139,7 @@ def run_experiment(
     done = len(cells) - len(missing)
     references = [scorer for scorer in scorers.values() if scorer.work == "detections"]
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_prepare_worker) as pool:
+    with ProcessPoolExecutor(workers, context, _prepare_worker, (dict(TOOL_VERSIONS),)) as pool:
         futures: list[Future[None]] = [
             pool.submit(_make_reference, store, item, scorer) for scorer in references for item in data.items
         ]
@@ -173,10 +173,11 @@ def _available(curves: Sequence[Curve], data: DataSet) -> tuple[list[Curve], dic
     return usable, skipped
 
 
-def _prepare_worker() -> None:
+def _prepare_worker(versions: dict[str, dict[str, str]]) -> None:
     """One thread per worker, so that `--workers` says how much of the machine is used."""
     import cv2
 
+    TOOL_VERSIONS.update(versions)
     cv2.setNumThreads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()

@@ -15,17 +15,17 @@ from nnvvc.evaluation import commands
 from nnvvc.evaluation.cells import Cell, CellStore
 from nnvvc.evaluation.coders import read_curves
 from nnvvc.evaluation.experiment import load_experiment
+from nnvvc.evaluation.fidelity import picture_psnr
 from nnvvc.evaluation.items import load_data
 
 SPEC = {
     "title": "Red squares",
-    "data": {"kind": "coco", "path": "squares.json", "limit": 3},
+    "data": {"kind": "coco", "path": "squares.json", "limit": 2},
     "anchor": "HEVC",
     "codecs": {
         "HEVC": {
             "coder": "x265",
             "options": {"preset": "ultrafast", "gop": "intra"},
-            "scales": ["1", "1/2"],
             "points": {"qp": [22, 32, 42]},
         },
         "JPEG": {"coder": "jpeg", "points": {"q": [3, 9, 31]}},
@@ -132,6 +132,23 @@ def test_cells_are_made_once_and_bytes_are_the_same(cells: list[Cell], tmp_path:
     assert (stores[0].path(cells[0]) / "usage.json").stat().st_mtime_ns == before
     assert stores[0].score(cells[0], "size") > cells[0].item.pixels * 3
     assert stores[0].path(cells[2]) != stores[0].path(cells[0])
+
+
+def test_a_pipeline_of_ours_is_a_codec_too(cells: list[Cell], tmp_path: Path) -> None:
+    options = {"codec": "vvc", "preset": "faster"}
+    (curve,) = read_curves({"ours": {"options": options, "scales": ["1/2"], "points": {"qp": [40]}}})
+    cell, store = Cell(curve, 40, cells[0].item), CellStore(tmp_path / "cells", keep=True)
+    store.make(cell, {})
+    assert (
+        "nnvvc encode source.y4m stream.bin --codec vvc --preset faster --qp 40"
+        in store.record(cell)["commands"][0]
+    )
+    (before,), (after,) = (
+        list(cell.item.pictures(p)) for p in (cell.item.source, store.decoded(cell, tmp_path))
+    )
+    assert after.format == before.format
+    assert picture_psnr(before, after)["psnr_y"] > 15
+    assert store.usage(cell)["encode"]["peak_bytes"] > 20e6
 
 
 def test_failing_command_says_what_the_tool_said(tmp_path: Path) -> None:
