@@ -1,4 +1,4 @@
-"""The tables of docs/format.md, rendered from the declarations: `python -m nnvvc.bitstream.document`."""
+"""docs/format.md, rendered from the declarations: `python -m nnvvc.bitstream.document`."""
 
 from nnvvc.bitstream.fields import Structure, table
 from nnvvc.bitstream.header import STREAM_HEADER
@@ -25,6 +25,32 @@ STANDARD = (
 """Structures of H.266 and H.274, as far as they are read."""
 
 
+INTRODUCTION = """\
+# The stream format
+
+Made by `make docs` from the declarations that the reader and the writer run; do not edit it by hand.
+
+A `.bin` file is an H.266 (VVC) Annex B byte stream: NAL units, nothing else. What VVC knows travels in its own
+NAL units, byte for byte as the VVC encoder wrote them. What it does not know travels in NAL unit types 28 and
+30, which H.266 leaves unspecified and every decoder drops: each is a `payload` with its length and a CRC-32.
+A stream whose key pictures are VVC's own plays anywhere as it stands; `nnvvc export` makes such a stream of any
+other.
+
+| what | where |
+|---|---|
+| parameter sets, coded pictures | VVC NAL units |
+| `stream_header` | payload kind 0 in the first access unit, after its delimiter where there is one |
+| a learned picture, with what the decoder needs of the VVC slices it stands for | payload kind 1 or 4, in their place |
+| `period_hash` over the decoded pictures of an intra period | payload kind 16, after the period's last picture |
+| description and activation of filters | SEI messages 210 and 211 of H.274 |
+| what else a filter needs per picture | SEI message 5 with the project's UUID |
+
+Widths: `u(n)` is n bits, `ue` and `se` are Exp-Golomb codes, `st` a string that ends in a zero byte, `leb128`
+seven bits a byte with the low ones first, `align` zero bits up to the next byte. Conditions and counts are
+the very expressions that are executed.
+"""
+
+
 def render(structure: Structure) -> str:
     """A heading and a table of the structure's fields, in Markdown."""
     lines = [f"### `{structure.name}`", "", f"{structure.source}.", ""]
@@ -46,7 +72,7 @@ def render_kinds() -> str:
 
 def render_all() -> str:
     """Everything, own structures first."""
-    parts = ["## Structures of this format\n", render_kinds(), *map(render, OWN)]
+    parts = [INTRODUCTION, "## Structures of this format\n", render_kinds(), *map(render, OWN)]
     parts += ["## Structures of H.266 and H.274\n", *map(render, STANDARD)]
     return "\n".join(parts)
 
@@ -56,4 +82,4 @@ def _code(text: str) -> str:
 
 
 if __name__ == "__main__":
-    print(render_all())
+    print(render_all(), end="")
