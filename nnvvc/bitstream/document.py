@@ -30,18 +30,18 @@ INTRODUCTION = """\
 
 Made by `make docs` from the declarations that the reader and the writer run; do not edit it by hand.
 
-A `.bin` file is an H.266 (VVC) Annex B byte stream: NAL units, nothing else. What VVC knows travels in its own
-NAL units, byte for byte as the VVC encoder wrote them. What it does not know travels in NAL unit types 28 and
-30, which H.266 leaves unspecified and every decoder drops: each is a `payload` with its length and a CRC-32.
-A stream whose key pictures are VVC's own plays anywhere as it stands; `nnvvc export` makes such a stream of any
-other.
+A `.bin` file is an H.266 (VVC) Annex B byte stream: NAL units, nothing else. What VVC knows travels in its
+own NAL units, byte for byte as the VVC encoder wrote them. What it does not know travels in NAL unit types 28
+and 30, which H.266 leaves unspecified and every decoder drops: each is a `payload` with its length and a
+CRC-32. A stream whose key pictures are VVC's own plays anywhere as it stands; `nnvvc export` makes such a
+stream of any other.
 
 | what | where |
 |---|---|
 | parameter sets, coded pictures | VVC NAL units |
 | `stream_header` | payload kind 0 in the first access unit, after its delimiter where there is one |
-| a learned picture, with what the decoder needs of the VVC slices it stands for | payload kind 1 or 4, in their place |
-| `period_hash` over the decoded pictures of an intra period | payload kind 16, after the period's last picture |
+| a learned picture, with what the VVC slices it stands for have to say | payload kind 1 or 4, in their place |
+| `period_hash` over the decoded pictures of an intra period | payload kind 16, at the period's end |
 | description and activation of filters | SEI messages 210 and 211 of H.274 |
 | what else a filter needs per picture | SEI message 5 with the project's UUID |
 
