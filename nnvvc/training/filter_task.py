@@ -24,8 +24,12 @@ FEATURES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 """Per loss network the outputs of the early cut, which most steps use, and of the full step."""
 
-SIZES, SIZE_SHARES = (160, 192, 256), (0.55, 0.3, 0.15)
-"""Sides that patches are resized to before the loss networks, as detectors resize pictures, and how often."""
+CROP = 224
+"""Side of the part of a patch that the loss looks at. Its place is random, since filters learn patterns that
+please a network at one phase of its strides, and at no other."""
+
+SIZES, SIZE_SHARES = (CROP, 192, 160), (0.6, 0.2, 0.2)
+"""Sides that it is resized to before the networks, as detectors resize pictures, and how often."""
 
 HELD_OUT = 64
 """The first patches of part 0 are for validation only."""
@@ -160,7 +164,7 @@ class FilterTask:
         config: dict[str, Any] | None = None,
         shares: dict[str, float] | None = None,
         batch: int = 6,
-        pixel_weight: float = 10.0,
+        pixel_weight: float = 30.0,
         full_every: int = 3,
         temperature: tuple[float, float] = (0.1, 0.002),
     ) -> None:
@@ -179,6 +183,7 @@ class FilterTask:
         self.progress = 0.0
         self._rng = np.random.default_rng()
         self._step = 0
+        self._corner = (0, 0)
 
     def batches(self, seed: int) -> Iterator[Batch]:
         """Endless batches of one scale each, with a QP drawn for every picture."""
@@ -196,6 +201,7 @@ class FilterTask:
         """Feature loss plus weighted squared error, averaged; branches are weighted by softmax(-loss / T)."""
         self._step += 1
         name = str(self._rng.choice(list(FEATURES)))
+        self._corner = tuple(self._rng.integers(0, PATCH - CROP + 1, 2).tolist())
         size = int(self._rng.choice(SIZES, p=SIZE_SHARES))
         outputs = FEATURES[name][self._step % self.full_every == 0]
         losses = self.loss_of(batch, name, outputs, size, grid=2 if self.model.config.branches > 1 else 1)
@@ -222,6 +228,8 @@ class FilterTask:
         self, rgb: Tensor, original: Tensor, name: str, outputs: tuple[str, ...], size: int, grid: int
     ) -> Tensor:
         """(N, grid, grid) for N pictures, which may be several versions of fewer originals in turn."""
+        top, left = self._corner
+        rgb, original = (p[..., top : top + CROP, left : left + CROP] for p in (rgb, original))
         error = (rgb - original.repeat(len(rgb) // len(original), 1, 1, 1)).square().mean(1, keepdim=True)
         pixel = F.adaptive_avg_pool2d(error, grid)[:, 0]
         return self._feature_loss(rgb, original, name, outputs, size, grid) + self.pixel_weight * pixel
@@ -229,7 +237,7 @@ class FilterTask:
     def _feature_loss(
         self, rgb: Tensor, original: Tensor, name: str, outputs: tuple[str, ...], size: int, grid: int
     ) -> Tensor:
-        if size != PATCH:
+        if size != CROP:
             rgb, original = (
                 F.interpolate(p, (size, size), mode="bilinear", align_corners=False) for p in (rgb, original)
             )
@@ -247,6 +255,7 @@ class FilterTask:
         """Loss on held-out patches per scale, as a ratio to that without filter (best branch per block)."""
         results: dict[str, float] = {}
         device = next(self.model.parameters()).device
+        self._corner = ((PATCH - CROP) // 2, (PATCH - CROP) // 2)
         grid = 2 if self.model.config.branches > 1 else 1
         for scale in self.patches.scales:
             ratios = []
@@ -258,8 +267,8 @@ class FilterTask:
                 plain = F.interpolate(batch["luma"], scale_factor=1 / float(scale), mode="bicubic")
                 plain_rgb = to_rgb(plain, batch["chroma"], batch["matrix"], (PATCH, PATCH))
                 for name, (_, outputs) in FEATURES.items():
-                    before = self._distortion(plain_rgb, batch["original"], name, outputs, 192, 1).mean()
-                    after = self.loss_of(batch, name, outputs, 192, grid).amin(0).mean()
+                    before = self._distortion(plain_rgb, batch["original"], name, outputs, CROP, 1).mean()
+                    after = self.loss_of(batch, name, outputs, CROP, grid).amin(0).mean()
                     ratios.append(float(after / before))
             if ratios:
                 results[f"scale {scale}"] = float(np.mean(ratios))
