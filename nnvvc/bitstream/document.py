@@ -40,7 +40,7 @@ stream of any other.
 |---|---|
 | parameter sets, coded pictures | VVC NAL units |
 | `stream_header` | payload kind 0 in the first access unit, after its delimiter where there is one |
-| a learned picture, with what the VVC slices it stands for have to say | payload kind 1 or 4, in their place |
+| a learned picture, with what its VVC slices had to say | payload kind 1 or 4, in their place |
 | `period_hash` over the decoded pictures of an intra period | payload kind 16, at the period's end |
 | description and activation of filters | SEI messages 210 and 211 of H.274 |
 | what else a filter needs per picture | SEI message 5 with the project's UUID |
