@@ -53,6 +53,10 @@ class PictureMismatch(StreamError):
     """Decoded pictures differ from the hash that the encoder sent."""
 
 
+class InexactArithmetic(NnvvcError):
+    """This machine does not compute a model's known answer, so it could not decode what others encode."""
+
+
 class ToolError(NnvvcError):
     """Base of what can go wrong with a VVC encoder or decoder run as a child process."""
 

@@ -8,8 +8,8 @@ from nnvvc.errors import ConfigError, UnsupportedStream
 from nnvvc.picture import VideoFormat
 
 # Modules are imported when they are needed: a plain VVC stream needs no networks.
-_MODULES = {"vvc": "nnvvc.codecs.vvc"}
-_PIPELINES = {Pipeline.VVC: "vvc"}
+_MODULES = {"vvc": "nnvvc.codecs.vvc", "image": "nnvvc.codecs.image", "hybrid": "nnvvc.codecs.hybrid"}
+_PIPELINES = {Pipeline.VVC: "vvc", Pipeline.IMAGE: "image", Pipeline.HYBRID: "hybrid"}
 
 CODECS = ("auto", *_MODULES)
 

@@ -140,7 +140,7 @@ class ExactConv(nn.Module):
         if self.path == INT8:
             x = x.contiguous(memory_format=torch.channels_last)
             if skip is None and self.wide_shift is None:
-                # Rounding to nearest of the sum plus a quarter step of it is rounding half up: no ties are left.
+                # A sum plus a quarter is never half-way: to the nearest is then the same as half up.
                 return self._int8(x, "scale", (bias + 0.25) * p["scale"], torch.uint8)
             total = self._int8(x, "one", bias, torch.float32)
         else:
@@ -189,6 +189,10 @@ class ExactLinear(nn.Module):
         if total >= 1 << 53:
             raise InexactModel(f"sums may reach {total}, over 2**53")
         return total
+
+    def real_weight(self) -> Tensor:
+        """The weight as the floating-point layer has it."""
+        return self.weight.float() * 2.0**-LINEAR_SHIFT
 
     def use(self, path: str) -> None:
         """There is only one way."""

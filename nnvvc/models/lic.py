@@ -30,6 +30,12 @@ HYPER_FEATURE_SCALE = 0.25
 """Hyper-latents (whole numbers) times this enter the hyper synthesis."""
 LINEAR_RATE = 0.1
 """The linear transforms learn at this share of the learning rate: they start near where they end."""
+ENERGY_FLOOR = 0.05
+"""Magnitudes far below this do not count in the log energies."""
+ENERGY_RATE = 0.05
+"""As LINEAR_RATE, for the linear path of the hyper analysis."""
+ENERGY_GAIN = 0.3
+"""Hyper-latents per octave of an orthonormal component of the log energies, at the start."""
 FIRST_STEP = 0.94
 """Quantiser step at q, in 8-bit levels of an orthonormal transform: FIRST_STEP * 2**((q - 4) / 6)."""
 
@@ -152,19 +158,33 @@ class Synthesis(nn.Module):
 
 
 class HyperAnalysis(nn.Module):
-    """Latents to hyper-latents before rounding, (B, hyper, H/64, W/64). Encoder only."""
+    """Latents to hyper-latents before rounding, (B, hyper, H/64, W/64). Encoder only.
+
+    The linear path takes mean log energies of the components over 4x4 latents, in the basis of their own
+    principal components at first; without it training tends to switch the hyper-latents off before the
+    probability model has learned to use them.
+    """
 
     def __init__(self, c: LicConfig) -> None:
         super().__init__()
+        self.energy = nn.Parameter(torch.zeros(c.hyper, c.latents))
+        self.energy_bias = nn.Parameter(torch.zeros(c.hyper))
         self.split = Split()
         self.inlet = Conv(2 * c.latents, c.features, 1, conditioned=True)
         self.down32 = Conv(c.features, c.features, 4, stride=2, pad=1)
         self.down64 = Conv(c.features, c.features, 4, stride=2, pad=1)
-        self.outlet = Conv(c.features, c.hyper, 1, wide=True, conditioned=True)
+        self.outlet = Conv(c.features, c.hyper, 1, wide=True, conditioned=True, zero=True)
+
+    @staticmethod
+    def energies(latents: Tensor) -> Tensor:
+        """Mean log2 magnitudes, (B, latents, H/64, W/64)."""
+        return F.avg_pool2d(torch.log2(latents.float().abs() + ENERGY_FLOOR), 4)
 
     def forward(self, latents: Tensor, q: Tensor) -> Tensor:
+        weight = (self.energy * ENERGY_RATE)[:, :, None, None]
+        linear = F.conv2d(self.energies(latents), weight, self.energy_bias)
         x = self.down64(self.down32(self.inlet(self.split(latents), q)))
-        result: Tensor = self.outlet(x, q)
+        result: Tensor = linear + self.outlet(x, q)
         return result
 
 
@@ -208,9 +228,31 @@ class Lic(nn.Module):
         base = math.log2(FIRST_STEP) + (q[:, None] - 4.0) / 6.0
         return base - self.log_deviation + interpolate(self.log_gain, q)
 
+    @torch.no_grad()
+    def symbol_weights(self, q: Tensor) -> Tensor:
+        """Bits that a squared error of one quantiser step is worth, (B, latents): the linear path is
+        orthonormal.
+        """
+        steps = torch.exp2(self.log_steps(q) + self.log_deviation)
+        return steps.square() / rate_lambda(q)[:, None]
+
     def hyper_scales(self, q: Tensor) -> Tensor:
         """log2 of the standard deviations of the hyper-latents: (B, hyper)."""
         return interpolate(self.hyper_scale, q)
+
+    @torch.no_grad()
+    def start_hyper(self, latents: Tensor) -> None:
+        """Make the linear path of the hyper analysis a KLT of log energies; latents (B, latents, h, w)."""
+        energies = self.hyper_analysis.energies(latents).double().permute(0, 2, 3, 1)
+        flat = energies.reshape(-1, energies.shape[-1])
+        mean = flat.mean(0)
+        values, vectors = torch.linalg.eigh((flat - mean).T @ (flat - mean) / len(flat))
+        order = values.argsort(descending=True)[: self.config.hyper]
+        basis = ENERGY_GAIN * vectors[:, order].T
+        self.hyper_analysis.energy.copy_(basis / ENERGY_RATE)
+        self.hyper_analysis.energy_bias.copy_(-basis @ mean)
+        deviation = ENERGY_GAIN * values[order].clamp_min(0).sqrt()
+        self.hyper_scale.copy_(torch.log2(deviation + 0.2).expand_as(self.hyper_scale))
 
     @torch.no_grad()
     def start_from_klt(self, covariance: Tensor, chroma_weights: tuple[float, float]) -> None:
@@ -227,8 +269,8 @@ class Lic(nn.Module):
         order = values.argsort(descending=True)[: self.config.latents]
         deviation = values[order].clamp_min(1e-3).sqrt()
         self.log_deviation.copy_(torch.log2(deviation))
-        # Block channel p * 64 + y * 8 + x is, after two unshuffles by 2, channel ((p * 4 + lowest bits of y, x) * 4
-        # + next bits) of the central 2x2 of the kernel.
+        # Block channel p * 64 + y * 8 + x is, after two unshuffles by 2, channel ((p * 4 + lowest bits of
+        # y, x) * 4 + next bits) of the central 2x2 of the kernel.
         basis = vectors[:, order].T.reshape(-1, 6, 2, 2, 2, 2, 2, 2).permute(0, 1, 4, 7, 3, 6, 2, 5)
         kernel = F.pad(basis.reshape(-1, 96, 2, 2), (1, 1, 1, 1))
         planes = LEVELS * metric.repeat_interleave(16)[None, :]

@@ -1,57 +1,47 @@
-"""The trained image models: by purpose, and by the number and digest that a stream header names."""
+"""The trained models of this installation: stream headers name them by number and first bytes of their
+SHA-256.
+"""
 
-import os
+import hashlib
 from functools import lru_cache
 from pathlib import Path
 
 from nnvvc.bitstream.header import MODEL_DIGEST_BYTES, ModelReference
-from nnvvc.errors import ConfigError, UnknownModel
-from nnvvc.models.image import ImageModel
+from nnvvc.errors import UnknownModel
 
 WEIGHTS = Path(__file__).parent / "weights"
-IMAGE_MODELS = {"people": 1, "machines": 2}
-"""Numbers of the image models in stream headers. Numbers from 1000 on are for tests and experiments."""
-FOLDER_VARIABLE = "NNVVC_IMAGE_MODELS"
-"""Environment variable: a folder of image models to use instead of the packaged ones."""
+"""Folder of the weights."""
+
+IMAGE_PEOPLE, IMAGE_MACHINES, FILTER_MACHINES = 1, 2, 16
+
+FILES = {
+    IMAGE_PEOPLE: "image_people.safetensors",
+    IMAGE_MACHINES: "image_machines.safetensors",
+    FILTER_MACHINES: "filter_machines.safetensors",
+}
 
 
-def model_file(purpose: str) -> Path:
-    """Where the weights of a purpose are."""
-    return Path(os.environ.get(FOLDER_VARIABLE, WEIGHTS)) / f"image_{purpose}.safetensors"
+@lru_cache(maxsize=16)
+def reference(number: int) -> ModelReference:
+    """How a stream header names the installed weights of a model. Raises UnknownModel where there are
+    none.
+    """
+    name = FILES.get(number)
+    if name is None:
+        raise UnknownModel(f"model {number} is not known here; a newer nnvvc may have it")
+    try:
+        digest = hashlib.sha256((WEIGHTS / name).read_bytes()).digest()
+    except OSError as error:
+        raise UnknownModel(f"model {number} ({name}) is not part of this installation") from error
+    return ModelReference(number, digest[:MODEL_DIGEST_BYTES])
 
 
-@lru_cache(maxsize=4)
-def _load(file: Path, device: str) -> ImageModel:
-    return ImageModel.load(file, device)
-
-
-def image_model(purpose: str, device: str = "cpu") -> ImageModel:
-    """The image model for `people` or `machines`, loaded once. Raises ConfigError where it is not there."""
-    file = model_file(purpose)
-    if not file.exists():
-        raise ConfigError(f"there are no image weights for {purpose} at {file}")
-    return _load(file, device)
-
-
-def reference(purpose: str) -> ModelReference:
-    """How a stream header names the image model of a purpose."""
-    return ModelReference(IMAGE_MODELS[purpose], image_model(purpose).digest[:MODEL_DIGEST_BYTES])
-
-
-def referenced_image_model(references: tuple[ModelReference, ...]) -> ImageModel:
-    """The image model among those a stream names. Raises UnknownModel."""
-    for wanted in references:
-        for purpose, number in IMAGE_MODELS.items():
-            if wanted.number != number:
-                continue
-            if not model_file(purpose).exists():
-                raise UnknownModel(
-                    f"the stream needs image model {number} ({purpose}), which is not installed"
-                )
-            if reference(purpose) != wanted:
-                raise UnknownModel(
-                    f"the stream was made with other weights of image model {number} ({purpose}): "
-                    f"{wanted.digest.hex()}, installed is {reference(purpose).digest.hex()}"
-                )
-            return image_model(purpose)
-    raise UnknownModel("the stream names no image model that is known here; a newer nnvvc may know it")
+def weights_of(wanted: ModelReference) -> Path:
+    """The weights that a stream names. Raises UnknownModel where they are not there, or are other ones."""
+    installed = reference(wanted.number)
+    if installed != wanted:
+        raise UnknownModel(
+            f"the stream was made with other weights of model {wanted.number} ({FILES[wanted.number]}): "
+            f"{wanted.digest.hex()}, installed is {installed.digest.hex()}"
+        )
+    return WEIGHTS / FILES[wanted.number]

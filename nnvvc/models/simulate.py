@@ -29,6 +29,20 @@ def logistic_bits(symbol: Tensor, log_scale: Tensor) -> Tensor:
     return nats / math.log(2.0)
 
 
+@torch.no_grad()
+def choose_symbols(offset: Tensor, log_scale: Tensor, weight: Tensor) -> Tensor:
+    """Whole symbols for `offset` (value less mean, in steps): the nearest, or one towards zero where it
+    is cheaper.
+
+    weight: what a squared error of one step costs, in bits.
+    """
+    nearest = torch.floor(offset + 0.5)
+    lower = nearest - torch.sign(nearest)
+    saved = logistic_bits(nearest, log_scale) - logistic_bits(lower, log_scale)
+    harm = weight * ((offset - lower).square() - (offset - nearest).square())
+    return torch.where(saved > harm, lower, nearest)
+
+
 @dataclass(frozen=True)
 class Pass:
     """What one pass of the model gives: planes (B, 6, H/2, W/2), and bits of latents and hyper-latents
@@ -66,6 +80,7 @@ def simulate_latents(
     features = model.hyper_synthesis(rounded * HYPER_FEATURE_SCALE, q)
 
     log_steps = model.log_steps(q)[:, :, None, None]
+    weights = model.symbol_weights(q)[:, :, None, None]
     values = latents.float() * torch.exp2(-log_steps)
     canvas = torch.zeros_like(latents, dtype=torch.float32)
     bits = torch.zeros_like(hyper_bits)
@@ -83,9 +98,11 @@ def simulate_latents(
             mean, log_scale = model.context.parameters_of(profile, step, around, known, q)
             mean = mean.float() * torch.exp2(-log_steps[:, part])
             value = values[:, part, dy::2, dx::2]
-            symbol = ste_round(value - mean)
-            observed = value - mean + torch.rand_like(value) - 0.5 if noise else symbol
-            bits = bits + logistic_bits(observed, log_scale.float() - log_steps[:, part]).sum((1, 2, 3))
+            offset, log_scale = value - mean, log_scale.float() - log_steps[:, part]
+            chosen = choose_symbols(offset.detach(), log_scale.detach(), weights[:, part])
+            symbol = offset + (chosen - offset).detach()
+            observed = offset + torch.rand_like(value) - 0.5 if noise else symbol
+            bits = bits + logistic_bits(observed, log_scale).sum((1, 2, 3))
             decoded.append((symbol + mean) * torch.exp2(log_steps[:, part]))
         canvas = canvas.clone()
         for (dy, dx), value in zip(step.phases, decoded, strict=True):

@@ -30,8 +30,8 @@ class ImageTask:
     (NNVVC_DATA/kodak). crops: (progress, batch, size) phases. profiles: how often each profile is
     trained; they share all but their last layers. rates: q is drawn evenly from this range.
     rounding_from: progress from which training sees integer rounding; corrections_from: from which the
-    nonlinear branches of the transforms take part. start: a checkpoint or exported model whose weights to
-    start from.
+    nonlinear branches of the transforms take part. noise_until: the rate is that of noisy, not of rounded
+    values, until then. start: a checkpoint or exported model whose weights to start from.
     """
 
     def __init__(
@@ -46,7 +46,9 @@ class ImageTask:
         chroma_weights: tuple[float, float] = (3.2, 2.6),
         rounding_from: float = 0.75,
         corrections_from: float = 0.0,
+        noise_until: float = 0.0,
         start: str | None = None,
+        fresh: tuple[str, ...] = (),
         rate_balance: float = 0.75,
         limit: int | None = None,
     ) -> None:
@@ -61,19 +63,20 @@ class ImageTask:
         self.low, self.high = rates
         self.rounding_from = rounding_from
         self.profiles = profiles or {"high": 1.0}
-        self.corrections_from = corrections_from
+        self.corrections_from, self.noise_until = corrections_from, noise_until
         self.chroma_weights = (float(chroma_weights[0]), float(chroma_weights[1]))
         self.rate_balance = rate_balance
         self.photos = Photos(data_folder(data, "train"), limit)
         files = sorted(data_folder(held_out, "kodak").glob("*"))[4::6]
         self.held_out = [self._centre(read_rgb(f)) for f in files]
+        self._start_from_klt()
         if start is not None:
             state = torch.load(start, map_location="cpu", weights_only=True)
-            self.model.load_state_dict(
-                state["average"] | {k: v for k, v in state["model"].items() if k not in state["average"]}
-            )
-        else:
-            self._start_from_klt()
+            weights = state["model"] | state["average"]
+            taken = {k: v for k, v in weights.items() if not k.startswith(tuple(fresh))}
+            self.model.load_state_dict(taken, strict=False)
+        if start is None or fresh:
+            self._start_hyper()
 
     def _centre(self, rgb: np.ndarray[Any, np.dtype[np.uint8]]) -> Tensor:
         height, width = (min(s // HYPER_STRIDE * HYPER_STRIDE, HELD_OUT_SIZE) for s in rgb.shape[:2])
@@ -88,6 +91,12 @@ class ImageTask:
         blocks = F.pixel_unshuffle(planes * LEVELS, 8).permute(0, 2, 3, 1).reshape(-1, 384).double()
         covariance = blocks.T @ blocks / blocks.shape[0]
         self.model.start_from_klt(covariance, self.chroma_weights)
+
+    def _start_hyper(self) -> None:
+        planes = self.photos.planes(np.random.default_rng(2), 100, 256)
+        q = torch.full((len(planes),), 32.0)
+        with torch.no_grad():
+            self.model.start_hyper(self.model.analysis(planes, q))
 
     def batches(self, seed: int) -> Iterator[dict[str, Any]]:
         rng = np.random.default_rng(seed)
@@ -104,7 +113,7 @@ class ImageTask:
         corrections = self.progress >= self.corrections_from
         self.model.analysis.corrections = self.model.synthesis.corrections = corrections
         planes, q = batch["planes"], batch["q"]
-        result = simulate(self.model, planes, q, batch["profile"], noise=True)
+        result = simulate(self.model, planes, q, batch["profile"], noise=self.progress < self.noise_until)
         rate = result.rate
         error = squared_error(result.planes, planes, self.chroma_weights)
         # Rates halve every 5 steps of q: without a balance the fine end would drown the coarse one.

@@ -19,11 +19,15 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from nnvvc.errors import ConfigError, InputError
 from nnvvc.files import atomic_path
 from nnvvc.training.recipe import Recipe, task_class
+
+AVERAGE_EVERY = 4
+SYNCHRONISE_EVERY = 16
+"""Steps that workers train by themselves before their weights are averaged."""
 
 
 class Task(Protocol):
@@ -50,8 +54,10 @@ def to_device(batch: Any, device: torch.device) -> Any:
     """`batch` with every tensor in it on `device`, pictures as channels-last."""
     if isinstance(batch, Tensor):
         layout = torch.channels_last if batch.dim() == 4 else torch.preserve_format
-        return batch.to(device, non_blocking=True).contiguous(memory_format=layout) if batch.dim() == 4 else (
-            batch.to(device, non_blocking=True, memory_format=layout)
+        return (
+            batch.to(device, non_blocking=True).contiguous(memory_format=layout)
+            if batch.dim() == 4
+            else (batch.to(device, non_blocking=True, memory_format=layout))
         )
     if isinstance(batch, dict):
         return {key: to_device(value, device) for key, value in batch.items()}
@@ -74,8 +80,11 @@ class Average:
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
+        """Take a step's weights in; done every few steps, with the decay of as many."""
         self.steps += 1
-        decay = min(self.decay, (1.0 + self.steps) / (10.0 + self.steps))
+        if self.steps % AVERAGE_EVERY:
+            return
+        decay = min(self.decay, (1.0 + self.steps) / (10.0 + self.steps)) ** AVERAGE_EVERY
         state = self._state(model)
         keys = list(self.values)
         torch._foreach_lerp_([self.values[k] for k in keys], [state[k].float() for k in keys], 1.0 - decay)
@@ -94,6 +103,29 @@ class Average:
             with torch.no_grad():
                 for key, value in state.items():
                     value.copy_(kept[key])
+
+
+class Workers:
+    """Processes that train together, as torchrun starts them; one process by itself is rank 0 of 1.
+
+    Each takes its own steps on its own batches; every SYNCHRONISE_EVERY steps the weights are averaged (local
+    SGD), which waits far less for the slowest than averaging every gradient.
+    """
+
+    def __init__(self) -> None:
+        self.rank, self.count = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+        if self.count > 1:
+            distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+
+    @torch.no_grad()
+    def average(self, tensors: list[Tensor]) -> None:
+        """Replace each tensor by its mean over the workers."""
+        if self.count > 1:
+            flat = torch.cat([t.reshape(-1) for t in tensors])
+            distributed.all_reduce(flat)
+            flat /= self.count
+            for tensor, part in zip(tensors, torch.split(flat, [t.numel() for t in tensors]), strict=True):
+                tensor.copy_(part.reshape(tensor.shape))
 
 
 class Runner:
@@ -118,7 +150,9 @@ class Runner:
         torch.manual_seed(recipe.seed)
         random.seed(recipe.seed)
         np.random.seed(recipe.seed)  # noqa: NPY002 (tasks may use libraries that draw from it)
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.workers = Workers()
+        cuda = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
+        self.device = torch.device(cuda if torch.cuda.is_available() else "cpu")
         try:
             self.task: Task = task_class(recipe.task)(**recipe.options)
         except TypeError as error:
@@ -126,7 +160,9 @@ class Runner:
         self.task.progress = 0.0
         self.model = self.task.model.to(self.device, memory_format=torch.channels_last)
         self.trained = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.Adam(self.trained, lr=recipe.learning_rate, betas=(0.9, 0.99))
+        self.optimizer = torch.optim.Adam(
+            self.trained, lr=recipe.learning_rate, betas=(0.9, 0.99), fused=True
+        )
         self.average = Average(self.model, recipe.ema)
         self.step, self.seconds = 0, 0.0
         self.stopping = False
@@ -144,8 +180,11 @@ class Runner:
     def save(self) -> None:
         """Write the checkpoint, whole or not at all."""
         state = {
-            "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
-            "average": self.average.values, "step": self.step, "seconds": self.seconds,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": self.average.values,
+            "step": self.step,
+            "seconds": self.seconds,
         }
         with atomic_path(self.checkpoint) as path:
             torch.save(state, path)
@@ -158,13 +197,15 @@ class Runner:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._stop)
         recipe, scores = self.recipe, dict[str, float]()
-        batches = iter(self.task.batches(recipe.seed + self.step))
+        workers = self.workers
+        batches = iter(self.task.batches(recipe.seed + self.step + 1000003 * workers.rank))
         last_validation = last_checkpoint = self.seconds
-        if self.step == 0:
+        if self.step == 0 and workers.rank == 0:
             scores = self.validate({}, 0.0)
         logged: dict[str, float] = {}
         skipped = 0
-        while self.seconds < self.budget and not self.stopping:
+        done = False
+        while not done:
             start = time.perf_counter()
             self.task.progress = progress = self.seconds / self.budget
             rate = recipe.rate(progress)
@@ -183,7 +224,15 @@ class Runner:
                 skipped += 1
             self.optimizer.zero_grad(set_to_none=True)
             self.step += 1
+            if self.step % SYNCHRONISE_EVERY == 0 or workers.count == 1:
+                # The clock and the wish to stop are shared too: all workers leave the loop together.
+                clock = torch.tensor([self.seconds, float(self.stopping)], device=self.device)
+                workers.average([*(p.data for p in self.trained), clock])
+                self.seconds = float(clock[0])
+                done = self.seconds >= self.budget or float(clock[1]) > 0
             self.seconds += time.perf_counter() - start
+            if workers.rank:
+                continue
             for key, value in {**facts, "loss": float(loss.detach()), "norm": norm}.items():
                 if np.isfinite(value):
                     logged[key] = value if key not in logged else 0.98 * logged[key] + 0.02 * value
@@ -195,6 +244,8 @@ class Runner:
             if self.seconds - last_validation > 60.0 * recipe.validate_every:
                 scores = self.validate(logged, rate)
                 last_validation = self.seconds
+        if workers.rank:
+            return scores
         self.save()
         if not self.stopping:
             scores = self.validate(logged, 0.0)
@@ -204,8 +255,12 @@ class Runner:
     def export(self, scores: dict[str, float]) -> None:
         """Let the task write its model, with the averaged weights."""
         facts = {
-            "recipe": vars(self.recipe), "steps": self.step, "minutes": round(self.seconds / 60.0, 1),
-            "device": self.device.type, "scores": scores, "curve": self.curve(),
+            "recipe": vars(self.recipe),
+            "steps": self.step,
+            "minutes": round(self.seconds / 60.0, 1),
+            "device": self.device.type,
+            "scores": scores,
+            "curve": self.curve(),
         }
         self.model.eval()
         with self.average.applied(self.model):
@@ -225,15 +280,23 @@ class Runner:
         self.model.eval()
         with self.average.applied(self.model), torch.autocast(self.device.type, torch.bfloat16):
             scores = {k: float(v) for k, v in self.task.validate().items()}
-        row = {"step": self.step, "minutes": self.seconds / 60.0, "rate": rate, **scores,
-               **{f"train_{k}": v for k, v in logged.items()}}
+        row = {
+            "step": self.step,
+            "minutes": self.seconds / 60.0,
+            "rate": rate,
+            **scores,
+            **{f"train_{k}": v for k, v in logged.items()},
+        }
         rows = [*self._rows(), {k: f"{v:.6g}" for k, v in row.items()}]
         with atomic_path(self.folder / "log.csv") as path, path.open("w", newline="") as file:
             writer = csv.DictWriter(file, list(dict.fromkeys(k for r in rows for k in r)), restval="")
             writer.writeheader()
             writer.writerows(rows)
-        print(f"{self.recipe.name} step {self.step}: " + " ".join(f"{k} {v:.4g}" for k, v in scores.items()),
-              file=sys.stderr, flush=True)
+        print(
+            f"{self.recipe.name} step {self.step}: " + " ".join(f"{k} {v:.4g}" for k, v in scores.items()),
+            file=sys.stderr,
+            flush=True,
+        )
         self._plot()
         return scores
 

@@ -1,0 +1,1 @@
+"""What the encoder optimises per content."""

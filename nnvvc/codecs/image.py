@@ -1,0 +1,134 @@
+"""The learned image codec as a pipeline: each picture by itself, at a coded scale of the encoder's choice."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from fractions import Fraction
+
+from nnvvc.bitstream.access_unit import AccessUnits
+from nnvvc.bitstream.demuxer import Demuxer
+from nnvvc.bitstream.header import ModelReference, Pipeline, StreamHeader, scaled_size
+from nnvvc.bitstream.muxer import Muxer, PeriodVerifier
+from nnvvc.bitstream.payload import PayloadKind, write_payload
+from nnvvc.codecs.base import DecodedVideo
+from nnvvc.codecs.picture_coder import decode_picture, encode_picture, image_model
+from nnvvc.errors import ConfigError, DamagedStream, StreamError, UnknownModel, UnsupportedStream
+from nnvvc.media.resample import resample
+from nnvvc.models import registry
+from nnvvc.options import DecodeOptions, EncodeOptions, Purpose
+from nnvvc.picture import Picture, PictureFormat, VideoFormat
+
+CODED_BIT_DEPTH = 10
+IMAGE_MODELS: dict[Purpose, int] = {
+    "people": registry.IMAGE_PEOPLE,
+    "machines": registry.IMAGE_MACHINES,
+}
+
+
+def image_model_in(header: StreamHeader) -> ModelReference:
+    """The image model that a stream header lists. Raises UnknownModel where there is none known here."""
+    for reference in header.models:
+        if reference.number in IMAGE_MODELS.values():
+            return reference
+    raise UnknownModel("the stream names no image model that is known here; a newer nnvvc may know it")
+
+
+def coded_picture_format(source: PictureFormat, scale: Fraction) -> PictureFormat:
+    """The format of the pictures that the networks see."""
+    width, height = scaled_size(source.width, source.height, scale)
+    return replace(source, width=width, height=height, bit_depth=CODED_BIT_DEPTH)
+
+
+class ImageCodec:
+    """Pipeline 2."""
+
+    name = "image"
+
+    def encode(
+        self, frames: Iterable[Picture], video: VideoFormat, options: EncodeOptions
+    ) -> Iterator[bytes]:
+        if options.filter != "none":
+            raise ConfigError(f"--filter {options.filter} is not there for --codec image")
+        purpose: Purpose = options.purpose or "people"
+        used = registry.reference(IMAGE_MODELS[purpose])
+        model = image_model(used)
+        scale = options.scale if options.scale is not None else automatic_scale(purpose, options.vvc.qp)
+        coded = coded_picture_format(video.picture, scale)
+        ready: deque[bytes] = deque()
+        header = StreamHeader(Pipeline.IMAGE, video, scale, (used,))
+        muxer = Muxer(header, ready.append)
+        for frame in frames:
+            small = resample(frame.with_bit_depth(CODED_BIT_DEPTH), coded.width, coded.height)
+            result = encode_picture(model, small, options.vvc.qp, options.profile, options.finetune_seconds)
+            for unit in AccessUnits([write_payload(PayloadKind.KEY_PICTURE, result.body)]):
+                muxer.add(unit)
+            muxer.add_picture(result.picture)
+            while ready:
+                yield ready.popleft()
+        muxer.close()
+        yield from ready
+
+    def decode(self, stream: Demuxer, options: DecodeOptions) -> DecodedVideo:
+        header = stream.header
+        assert header is not None  # else the stream would not be one of this pipeline
+        model = image_model(image_model_in(header))
+        source = header.source
+        coded = coded_picture_format(source.picture, header.scale)
+        notes: list[str] = []
+
+        def pictures() -> Iterator[Picture]:
+            verifier = PeriodVerifier() if options.verify else None
+            previous: Picture | None = None
+            for number, unit in enumerate(stream):
+                try:
+                    if unit.error is not None:
+                        raise unit.error
+                    body = unit.payload(PayloadKind.KEY_PICTURE)
+                    if body is None:
+                        raise DamagedStream(f"picture {number} is not one of the image codec")
+                    if verifier is not None:
+                        verifier.add_unit(unit)
+                    picture = decode_picture(model, body, coded)
+                    if verifier is not None:
+                        verifier.add_picture(picture)
+                except StreamError as error:
+                    if not options.conceal or previous is None:
+                        raise
+                    notes.append(f"picture {number}: {error}; the one before it is repeated")
+                    picture, verifier = previous, None
+                previous = picture
+                yield picture
+            if verifier is not None:
+                verifier.close()
+
+        if options.coded:
+            return DecodedVideo(replace(source, picture=coded), pictures(), notes)
+        return DecodedVideo(source, (restore(p, source.picture) for p in pictures()), notes)
+
+    def export(self, stream: Demuxer) -> Iterator[bytes]:
+        raise UnsupportedStream("a picture stream cannot be exported as plain VVC yet: decode it instead")
+
+
+CODEC = ImageCodec()
+
+
+def restore(picture: Picture, source: PictureFormat) -> Picture:
+    """A decoded picture at the size and depth of the source."""
+    return Picture(
+        resample(picture, source.width, source.height).with_bit_depth(source.bit_depth).planes, source
+    )
+
+
+def automatic_scale(purpose: Purpose, qp: int) -> Fraction:
+    """The coded scale that is best on average at this QP."""
+    for scale, from_qp in AUTOMATIC_SCALES[purpose]:
+        if qp >= from_qp:
+            return scale
+    return Fraction(1)
+
+
+AUTOMATIC_SCALES: dict[Purpose, tuple[tuple[Fraction, int], ...]] = {
+    "people": ((Fraction(1, 2), 56), (Fraction(3, 4), 50)),
+    "machines": ((Fraction(1, 2), 30), (Fraction(3, 4), 24)),
+}
+"""(scale, QP from which on it is taken), smallest scale first."""
