@@ -46,13 +46,11 @@ class VvcCodec:
     def encode(
         self, frames: Iterable[Picture], video: VideoFormat, options: EncodeOptions
     ) -> Iterator[bytes]:
-        if options.filter not in ("none", "machines"):
-            raise ConfigError(f"--filter {options.filter} is not there for --codec vvc")
         if options.scale is None:
             raise ConfigError("--scale auto is not there for --codec vvc: give 1, 3/4, 1/2 or 1/4")
         source = scaled_format(video.picture, options.scale)
         coded = coded_format(source)
-        models = (filtering.machine_filter_reference(),) if options.filter == "machines" else ()
+        models = filtering.filters_for(options.filter, options.scale)
         header = StreamHeader(Pipeline.VVC, video, options.scale, models)
         settings = options.vvc
         if options.picture_hash != "none":
@@ -71,21 +69,21 @@ class VvcCodec:
         scaled = scaled_format(source.picture, header.scale)
         check_size(size, scaled)
         coded = coded_format_of(size, source.picture.matrix, source.picture.full_range)
-        used = filtering.filter_in(header) if options.filter == "auto" else None
-        machines = used is not None and options.purpose == "machines"
-        qp = filtering.key_slice_qp(stream.first, stream.sets) if machines else 0
-        pictures = _decode(stream, size, coded, options)
-        if used is not None and machines:
-            from nnvvc.codecs.machine_filter import MachineFilter
+        used = filtering.filter_in(header, options.purpose) if options.filter == "auto" else None
+        if used is not None:
+            from nnvvc.codecs.neural_filter import NeuralFilter
 
             depth = coded.picture.bit_depth if options.coded else source.picture.bit_depth
             target = replace(source.picture, bit_depth=depth)
-            filtered = MachineFilter(used, scaled, target, header.scale, qp)
-            return DecodedVideo(replace(source, picture=target), map(filtered, pictures), stream.notes)
+            qp = filtering.key_slice_qp(stream.first, stream.sets)
+            apply = NeuralFilter(used, scaled, target, header.scale, qp)
+            pictures = map(apply, _decode(stream, size, coded, options))
+            return DecodedVideo(replace(source, picture=target), pictures, stream.notes)
+        pictures = _decode(stream, size, coded, options)
         if options.coded:
             return DecodedVideo(replace(source, picture=coded.picture), pictures, stream.notes)
-        restored = (_restore(picture, scaled, source.picture) for picture in pictures)
-        return DecodedVideo(source, restored, stream.notes)
+        shown = (restored(picture, scaled, source.picture) for picture in pictures)
+        return DecodedVideo(source, shown, stream.notes)
 
     def export(self, stream: Demuxer) -> Iterator[bytes]:
         for unit in stream:
@@ -115,7 +113,7 @@ def mux(chunks: Iterable[bytes], header: StreamHeader) -> Iterator[bytes]:
     with Reconstruction(decoder(), DecoderSettings(), muxer.add_picture) as reconstruction:
         for unit in units:
             data = unit.tobytes()
-            if messages is not None:
+            if messages:
                 filtering.announce(unit, messages, first=coded is None)
             if coded is None:
                 coded = coded_format_of(_size(unit))
@@ -177,7 +175,8 @@ def output_orders(units: Iterable[AccessUnit]) -> list[tuple[int, int]]:
     return orders
 
 
-def _restore(picture: Picture, scaled: PictureFormat, source: PictureFormat) -> Picture:
+def restored(picture: Picture, scaled: PictureFormat, source: PictureFormat) -> Picture:
+    """A decoded picture in the source's format."""
     small = from_coded(picture, scaled)
     return Picture(resample(small, source.width, source.height).planes, source)
 

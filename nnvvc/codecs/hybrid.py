@@ -1,0 +1,154 @@
+"""Learned key pictures as the references of stock VVC: nothing in between knows about them.
+
+The encoder gives a stock VVenC the video with its key pictures replaced by what the learned codec makes of
+them, and has it code these without loss; then it drops their slices, and the learned pictures travel instead.
+The decoder writes lossless slices of the learned pictures itself and gives the whole to a stock VVC decoder.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+
+from nnvvc.bitstream.access_unit import AccessUnit
+from nnvvc.bitstream.demuxer import Demuxer
+from nnvvc.bitstream.header import Pipeline, StreamHeader
+from nnvvc.bitstream.key_slice import KeySlice
+from nnvvc.bitstream.muxer import PeriodVerifier
+from nnvvc.bitstream.nal import NalHeader, NalUnitType, join_annex_b
+from nnvvc.bitstream.payload import PayloadKind
+from nnvvc.codecs.base import DecodedVideo
+from nnvvc.codecs.hybrid_encoder import HybridEncoder, key_planes
+from nnvvc.codecs.image import automatic_scale
+from nnvvc.codecs.key_pictures import KeyPictureCoder, coder_for, coder_of
+from nnvvc.codecs.vvc import check_size, not_empty, restored, scaled_format
+from nnvvc.codecs.vvc_pictures import coded_format_of, decoded, vvc_bytes
+from nnvvc.errors import ConfigError, DamagedStream, StreamError
+from nnvvc.options import DecodeOptions, EncodeOptions, Purpose
+from nnvvc.picture import Chroma, Picture, PictureFormat, VideoFormat
+from nnvvc.vvc.irap import write_key_slice
+from nnvvc.vvc.irap.patch import apply_patch
+from nnvvc.vvc.lossless import stepped
+from nnvvc.vvc.tools import CODED_BIT_DEPTH, coded_format, decoder, to_coded
+
+_ENCODERS = ("ffmpeg", "vvencapp")
+"""Those that are a VVenC; lossless key pictures are its settings."""
+
+
+class HybridCodec:
+    """Pipeline 1. The coders of key pictures can be others than the packaged ones, for tests."""
+
+    name = "hybrid"
+
+    def __init__(
+        self,
+        encoding: Callable[[EncodeOptions, Purpose], KeyPictureCoder] = coder_for,
+        decoding: Callable[[StreamHeader], KeyPictureCoder] = coder_of,
+    ) -> None:
+        self._encoding = encoding
+        self._decoding = decoding
+
+    def encode(
+        self, frames: Iterable[Picture], video: VideoFormat, options: EncodeOptions
+    ) -> Iterator[bytes]:
+        if options.encoder not in _ENCODERS:
+            raise ConfigError(f"--codec hybrid needs VVenC: --encoder {' or '.join(_ENCODERS)}")
+        if options.filter != "none":
+            raise ConfigError(f"--filter {options.filter} is not there for --codec hybrid")
+        purpose = options.purpose or "machines"
+        scale = options.scale if options.scale is not None else automatic_scale(purpose, options.vvc.qp)
+        keys = self._encoding(options, purpose)
+        header = StreamHeader(Pipeline.HYBRID, video, scale, keys.models)
+        encoder = HybridEncoder(header, scaled_format(video.picture, scale), keys, options)
+        yield from encoder.encode(not_empty(frames))
+
+    def decode(self, stream: Demuxer, options: DecodeOptions) -> DecodedVideo:
+        header, size = stream.header, stream.first.size
+        assert header is not None  # else the stream would not be one of this pipeline
+        if size is None:
+            raise DamagedStream("the stream does not begin with a key picture")
+        source = header.source
+        scaled = scaled_format(source.picture, header.scale)
+        check_size(size, scaled)
+        coded = coded_format_of(size, source.picture.matrix, source.picture.full_range)
+        verifier = PeriodVerifier() if options.verify else None
+        units = with_key_pictures(stream, self._decoding(header), scaled, conceal=options.conceal)
+        pictures = decoded(
+            decoder(options.decoder),
+            vvc_bytes(units, size, verifier),
+            coded,
+            options.decoder_settings,
+            verifier,
+            stream.notes.append,
+        )
+        if options.coded:
+            return DecodedVideo(replace(source, picture=coded.picture), pictures, stream.notes)
+        shown = (restored(picture, scaled, source.picture) for picture in pictures)
+        return DecodedVideo(source, shown, stream.notes)
+
+    def export(self, stream: Demuxer) -> Iterator[bytes]:
+        header = stream.header
+        assert header is not None
+        scaled = scaled_format(header.source.picture, header.scale)
+        for unit in with_key_pictures(stream, self._decoding(header), scaled, conceal=False):
+            yield join_annex_b(unit.vvc_nals())
+
+
+CODEC = HybridCodec()
+
+
+def with_key_pictures(
+    stream: Demuxer, keys: KeyPictureCoder, scaled: PictureFormat, *, conceal: bool
+) -> Iterator[AccessUnit]:
+    """The access units of a hybrid stream, with a lossless VVC slice where a key picture is.
+
+    scaled: the format of the pictures that were coded, of any depth. Raises StreamError in its kinds; with
+    `conceal` a group whose key picture is damaged is left out and noted instead.
+    """
+    lost = False
+    for unit in stream:
+        try:
+            if unit.error is not None:
+                raise unit.error
+            body = unit.payload(PayloadKind.KEY_SLICE)
+            if body is not None:
+                _place_slice(unit, KeySlice.frombytes(body, stream.sets), stream, keys, scaled)
+        except StreamError as error:
+            if not conceal:
+                raise
+            stream.notes.append(
+                f"picture {unit.poc}: {error}; pictures up to the next key picture are left out"
+            )
+            lost = True
+            continue
+        if lost and not unit.irap:
+            continue
+        if lost:
+            # The pictures before this key picture are not there for the leading ones to refer to.
+            unit.nals.insert(0, NalHeader(NalUnitType.EOS).tobytes())
+            lost = False
+        yield unit
+
+
+def _place_slice(
+    unit: AccessUnit, key: KeySlice, stream: Demuxer, keys: KeyPictureCoder, scaled: PictureFormat
+) -> None:
+    """Put the slice that a payload stands for in its place."""
+    fmt = replace(scaled, bit_depth=CODED_BIT_DEPTH, chroma=Chroma.C420)
+    if unit.size is None or (unit.size.width, unit.size.height) != _coded_size(fmt):
+        raise DamagedStream(f"a key picture is not of the {fmt.width}x{fmt.height} samples that were coded")
+    learned = keys.decode(key.codec, key.picture, fmt)
+    picture = stepped(to_coded(learned, coded_format(fmt)), key.log2_step)
+    padded = key_planes(picture, unit.size)
+    planes = apply_patch(padded.planes, key.patch, CODED_BIT_DEPTH)
+    context = stream.sets.context(key.pps_id)
+    nal = write_key_slice(Picture(planes, padded.format), key.nal_unit_type, key.header, context)
+    at = next(i for i, n in enumerate(unit.nals) if _is_key_slice(n))
+    unit.nals[at] = nal
+
+
+def _is_key_slice(nal: bytes) -> bool:
+    return nal[1] >> 3 == NalUnitType.PAYLOAD and nal[2] == PayloadKind.KEY_SLICE
+
+
+def _coded_size(fmt: PictureFormat) -> tuple[int, int]:
+    coded = coded_format(fmt)
+    return coded.width, coded.height
