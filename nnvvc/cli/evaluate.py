@@ -52,6 +52,8 @@ def run(args: argparse.Namespace) -> int:
     for row in results.comparisons:
         figure = row["refused"] or f"{row['rate']:+.2f} %"
         print(f"{row['codec']} against {row['anchor']}, {row['quality']}: {figure}")
+    for codec, reason in done.skipped.items():
+        print(f"{codec} was skipped: {reason}")
     print(f"report: {out / 'report.html'}")
     return 0
 

@@ -66,7 +66,8 @@ def vmaf(reference: Path, decoded: Path) -> list[float]:
         (folder / "reference.y4m").symlink_to(reference.resolve())
         (folder / "decoded.y4m").symlink_to(decoded.resolve())
         graph = "libvmaf=log_path=vmaf.json:log_fmt=json:n_threads=1"
-        inputs = ["-i", "decoded.y4m", "-i", "reference.y4m"]
+        # One rate for both: FFmpeg pairs frames by time, and a decoder may state another rate than the source.
+        inputs = ["-r", "25", "-i", "decoded.y4m", "-r", "25", "-i", "reference.y4m"]
         run([FFMPEG, "-v", "error", *inputs, "-lavfi", graph, "-f", "null", "-"], folder)
         try:
             frames = json.loads((folder / "vmaf.json").read_text())["frames"]

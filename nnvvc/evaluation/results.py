@@ -122,10 +122,11 @@ class Results:
         return rows
 
     def _curve(self, codec: str, metric: str, machine: bool) -> tuple[list[float], list[float]]:
-        rows = self.points(codec, metric)
-        if not machine:
-            rows = [r for r in rows if r[0].scale in ("1", "auto")]
+        rows = self._compared(codec, metric, machine)
         return [r[2] for r in rows], [r[3] for r in rows]
+
+    def _compared(self, codec: str, metric: str, machine: bool) -> list[tuple[Curve, float, float, float]]:
+        return [r for r in self.points(codec, metric) if machine or r[0].scale in ("1", "auto")]
 
     def _can_resample(self, metric: str) -> bool:
         known = all(m[metric].matches is not None for m in self.metrics.values())
@@ -148,18 +149,18 @@ class Results:
         return np.stack(rates, axis=1), np.stack(qualities, axis=1)
 
     def _per_item(self, codec: str, metric: str, machine: bool) -> dict[str, Any]:
-        """BD-rate item by item, for fidelity: a single picture's AP is no curve to compare."""
-        if machine:
+        """BD-rate item by item; not for the AP of single pictures, which is no curve to compare."""
+        if machine and all(item.frames == 1 for item in self.run.data.items):
             return {}
         values: dict[str, float | None] = {}
         for n, item in enumerate(self.run.data.items):
             curves = []
             for name in (self.run.experiment.anchor, codec):
-                rows = [r for r in self.points(name, metric) if r[0].scale in ("1", "auto")]
+                rows = self._compared(name, metric, machine)
                 rates = [self.bits(c, p)[n] / self.pixels[n] for c, p, _, _ in rows]
                 found = [self.metrics[c.name, p][metric].items.get(item.name) for c, p, _, _ in rows]
                 curves.append((rates, [float("nan") if q is None else q for q in found]))
-            values[item.name] = bd.compare(curves[0], curves[1], task=False).rate
+            values[item.name] = bd.compare(curves[0], curves[1], machine).rate
         known = [v for v in values.values() if v is not None]
         mean = float(np.mean(known)) if known else None
         return {"item_rates": values, "item_rate_mean": mean, "items_compared": len(known)}

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from nnvvc.errors import ConfigError
+from nnvvc.errors import ConfigError, ToolFailed
 from nnvvc.evaluation.average_precision import GroundTruth, IouType, Matches, match
 from nnvvc.evaluation.detection import Detections, Detector
 from nnvvc.evaluation.fidelity import feature_distance, ms_ssim, picture_psnr, psnr, vmaf
@@ -60,7 +60,10 @@ class Scorer:
             network = _network(self.network)
             return feature_distance(network, self.layers, item.rgb(item.source), item.rgb(decoded))
         if self.work == "vmaf":
-            return float(np.mean(vmaf(item.source, decoded)))
+            frames = vmaf(item.source, decoded)
+            if len(frames) != item.frames:
+                raise ToolFailed(f"{item.name}: VMAF of {len(frames)} frames, not of {item.frames}")
+            return float(np.mean(frames))
         return _fidelity(item, decoded)
 
 

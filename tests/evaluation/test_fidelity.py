@@ -1,3 +1,4 @@
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -45,9 +46,9 @@ def test_ms_ssim() -> None:
 
 
 def test_vmaf_is_high_for_the_same_and_falls(tmp_path: Path) -> None:
-    for name, noise in (("a", 0), ("b", 60)):
+    for name, noise, fps in (("a", 0, 30), ("b", 60, 50)):
         picture = _picture(144, 176, noise=noise)
-        with open_sink(tmp_path / f"{name}.y4m", VideoFormat(picture.format)) as sink:
+        with open_sink(tmp_path / f"{name}.y4m", VideoFormat(picture.format, Fraction(fps))) as sink:
             sink.write(picture)
             sink.write(picture)
     same = vmaf(tmp_path / "a.y4m", tmp_path / "a.y4m")
