@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from nnvvc.bitstream.fields import Values
 from nnvvc.bitstream.key_slice import KeySlice
-from nnvvc.bitstream.nal import IDR, IRAP, OURS, NalHeader, NalUnitType, join_annex_b
+from nnvvc.bitstream.nal import IDR, IRAP, OURS, NalHeader, NalUnitType, join_annex_b, with_temporal_id
 from nnvvc.bitstream.parameter_sets import CodedSize, ParameterSets
 from nnvvc.bitstream.payload import PICTURE_KINDS, PayloadKind, read_payload
 from nnvvc.bitstream.slice_header import read_picture_start, starts_picture
@@ -71,7 +71,8 @@ class AccessUnit:
 
     def insert(self, nal: bytes) -> None:
         """Put a NAL unit that describes the picture before its slices and their picture header."""
-        self.nals.insert(next(i for i, n in enumerate(self.nals) if _holds_picture(n)), nal)
+        place = next(i for i, n in enumerate(self.nals) if _holds_picture(n))
+        self.nals.insert(place, with_temporal_id(nal, self.temporal_id))
 
     def insert_first(self, nal: bytes) -> None:
         """Put a NAL unit before all others but the access unit delimiter."""
@@ -82,7 +83,7 @@ class AccessUnit:
         at = len(self.nals)
         while at and self.nals[at - 1][1] >> 3 in (NalUnitType.EOS, NalUnitType.EOB):
             at -= 1
-        self.nals.insert(at, nal)
+        self.nals.insert(at, with_temporal_id(nal, self.temporal_id))
 
 
 _KEYS = frozenset({PayloadKind.KEY_PICTURE, PayloadKind.LOSSLESS_PICTURE, PayloadKind.KEY_SLICE})

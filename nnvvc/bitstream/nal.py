@@ -107,6 +107,11 @@ def rbsp(nal: bytes, limit: int | None = None) -> bytes:
     return unescape(nal[HEADER_BYTES:limit])
 
 
+def with_temporal_id(nal: bytes, temporal_id: int) -> bytes:
+    """The same NAL unit for another temporal sublayer: SEI may not be below its picture (clause 7.4.2.2)."""
+    return nal[:1] + bytes([nal[1] & 0xF8 | temporal_id + 1]) + nal[2:]
+
+
 def make_nal(header: NalHeader, payload: bytes) -> bytes:
     """A NAL unit without start code."""
     return header.tobytes() + escape(payload)
