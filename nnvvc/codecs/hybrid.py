@@ -11,12 +11,12 @@ from dataclasses import replace
 from nnvvc.bitstream.access_unit import AccessUnit
 from nnvvc.bitstream.demuxer import Demuxer
 from nnvvc.bitstream.header import Pipeline, StreamHeader
-from nnvvc.bitstream.key_slice import KeySlice
+from nnvvc.bitstream.key_slice import KeySlice, PictureCodec
 from nnvvc.bitstream.muxer import PeriodVerifier
 from nnvvc.bitstream.nal import NalHeader, NalUnitType, join_annex_b
 from nnvvc.bitstream.payload import PayloadKind
 from nnvvc.codecs.base import DecodedVideo
-from nnvvc.codecs.hybrid_encoder import HybridEncoder, key_planes
+from nnvvc.codecs.hybrid_encoder import HybridEncoder, key_planes, with_parameter_sets
 from nnvvc.codecs.image import automatic_scale
 from nnvvc.codecs.key_pictures import KeyPictureCoder, coder_for, coder_of
 from nnvvc.codecs.vvc import check_size, not_empty, restored, scaled_format
@@ -40,7 +40,7 @@ class HybridCodec:
 
     def __init__(
         self,
-        encoding: Callable[[EncodeOptions, Purpose], KeyPictureCoder] = coder_for,
+        encoding: Callable[[EncodeOptions, StreamHeader, Purpose], KeyPictureCoder] = coder_for,
         decoding: Callable[[StreamHeader], KeyPictureCoder] = coder_of,
     ) -> None:
         self._encoding = encoding
@@ -55,8 +55,9 @@ class HybridCodec:
             raise ConfigError(f"--filter {options.filter} is not there for --codec hybrid")
         purpose = options.purpose or "machines"
         scale = options.scale if options.scale is not None else automatic_scale(purpose, options.vvc.qp)
-        keys = self._encoding(options, purpose)
-        header = StreamHeader(Pipeline.HYBRID, video, scale, keys.models)
+        header = StreamHeader(Pipeline.HYBRID, video, scale)
+        keys = self._encoding(options, header, purpose)
+        header = replace(header, models=keys.models)
         encoder = HybridEncoder(header, scaled_format(video.picture, scale), keys, options)
         yield from encoder.encode(not_empty(frames))
 
@@ -135,8 +136,10 @@ def _place_slice(
     fmt = replace(scaled, bit_depth=CODED_BIT_DEPTH, chroma=Chroma.C420)
     if unit.size is None or (unit.size.width, unit.size.height) != _coded_size(fmt):
         raise DamagedStream(f"a key picture is not of the {fmt.width}x{fmt.height} samples that were coded")
-    learned = keys.decode(key.codec, key.picture, fmt)
-    picture = stepped(to_coded(learned, coded_format(fmt)), key.log2_step)
+    data = key.picture
+    if key.codec is PictureCodec.VVC_INTRA:
+        data = with_parameter_sets(data, unit.nals)
+    picture = stepped(to_coded(keys.decode(key.codec, data, fmt), coded_format(fmt)), key.log2_step)
     padded = key_planes(picture, unit.size)
     planes = apply_patch(padded.planes, key.patch, CODED_BIT_DEPTH)
     context = stream.sets.context(key.pps_id)

@@ -18,7 +18,7 @@ from nnvvc.bitstream.access_unit import AccessUnit, AccessUnits
 from nnvvc.bitstream.bits import BitReader
 from nnvvc.bitstream.fields import Values
 from nnvvc.bitstream.header import StreamHeader
-from nnvvc.bitstream.key_slice import KeySlice
+from nnvvc.bitstream.key_slice import KeySlice, PictureCodec
 from nnvvc.bitstream.muxer import Muxer
 from nnvvc.bitstream.nal import NalHeader, NalUnitType, join_annex_b, rbsp, split_annex_b
 from nnvvc.bitstream.parameter_sets import SPS_WHOLE, CodedSize, ParameterSets, write_sps
@@ -55,6 +55,8 @@ _AFTER_SLICES = frozenset(
         NalUnitType.EOB,
     }
 )
+
+_SETS = (NalUnitType.SPS, NalUnitType.PPS)
 
 
 @dataclass(frozen=True)
@@ -274,10 +276,30 @@ def _split_slices(unit: AccessUnit, sets: ParameterSets) -> tuple[_Dropped, list
 
 def _insert_payload(dropped: _Dropped, coded: CodedKey, log2_step: int, patch: bytes) -> None:
     """Put the payload of a key picture where its slices were."""
-    key = KeySlice(dropped.nal_unit_type, dropped.header, coded.codec, coded.data, log2_step, patch)
     nals = dropped.unit.nals
+    data = coded.data
+    if coded.codec is PictureCodec.VVC_INTRA:
+        data = _without_parameter_sets(data, nals)
+    key = KeySlice(dropped.nal_unit_type, dropped.header, coded.codec, data, log2_step, patch)
     at = next((i for i, nal in enumerate(nals) if nal[1] >> 3 in _AFTER_SLICES), len(nals))
     nals.insert(at, key.write(dropped.context))
+
+
+def _without_parameter_sets(data: bytes, nals: list[bytes]) -> bytes:
+    """An intra picture's byte stream without delimiters and what `nals` of the unit around it have too."""
+    own = list(split_annex_b([data]))
+    sets = [nal for nal in own if nal[1] >> 3 in _SETS]
+    if not all(nal in nals for nal in sets):
+        return data
+    return join_annex_b(nal for nal in own if nal[1] >> 3 not in (*_SETS, NalUnitType.AUD))
+
+
+def with_parameter_sets(data: bytes, nals: list[bytes]) -> bytes:
+    """The inverse: with the parameter sets of the unit around it, where it has none itself."""
+    own = list(split_annex_b([data]))
+    if any(nal[1] >> 3 in _SETS for nal in own):
+        return data
+    return join_annex_b([nal for nal in nals if nal[1] >> 3 in _SETS] + own)
 
 
 def _without_window(nal: bytes) -> bytes:

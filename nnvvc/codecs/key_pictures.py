@@ -1,9 +1,12 @@
 """Coders of key pictures: what the hybrid pipeline needs of a picture codec."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Protocol
 
+import numpy as np
+
+from nnvvc.bitstream.demuxer import Demuxer
 from nnvvc.bitstream.header import ModelReference, StreamHeader
 from nnvvc.bitstream.key_slice import PictureCodec
 from nnvvc.codecs.image import IMAGE_MODELS, image_model_in
@@ -12,6 +15,7 @@ from nnvvc.errors import DamagedStream
 from nnvvc.models import registry
 from nnvvc.options import EncodeOptions, Profile, Purpose
 from nnvvc.picture import Picture, PictureFormat
+from nnvvc.vvc.lossless import lossless_settings
 from nnvvc.vvc.tools import (
     CodedFormat,
     DecoderSettings,
@@ -22,8 +26,6 @@ from nnvvc.vvc.tools import (
     from_coded,
     to_coded,
 )
-
-LARGEST_CTU = 128
 
 
 @dataclass(frozen=True)
@@ -51,29 +53,67 @@ class KeyPictureCoder(Protocol):
 
 
 class IntraKeys:
-    """Key pictures coded by VVC intra: an access unit each, decoded by a stock decoder."""
+    """Key pictures coded by VVC intra, decoded by a stock decoder.
+
+    Their parameter sets are those of the video around them, coded with `settings`: they are not sent again.
+    """
 
     models: tuple[ModelReference, ...] = ()
 
-    def __init__(self, preset: str = "medium", threads: int = 2) -> None:
-        self._preset = preset
-        self._threads = threads
+    def __init__(self, settings: VvcSettings, fps: Fraction, tool: str = "ffmpeg") -> None:
+        same_tools = lossless_settings(settings, 0)
+        params = {name: value for name, value in same_tools.params.items() if name != "LambdaModifierI"}
+        self._settings = replace(same_tools, params=params)
+        self._fps = fps
+        self._tool = tool
 
     def encode(self, picture: Picture, qp: int) -> CodedKey:
         """Raises ToolError."""
         coded = coded_format(picture.format)
-        settings = VvcSettings(qp, self._preset, 1, "ai", self._threads, {"IntraQPOffset": "0"})
-        data = b"".join(encoder().encode([to_coded(picture, coded)], coded, Fraction(30), settings))
-        decoded = self.decode(PictureCodec.VVC_INTRA, data, picture.format)
-        return CodedKey(PictureCodec.VVC_INTRA, data, decoded)
+        params = {**self._settings.params, "IntraQPOffset": str(qp - self._settings.qp)}
+        settings = replace(self._settings, params=params)
+        frame = to_coded(picture, coded)
+        data = b"".join(encoder(self._tool).encode([frame], coded, self._fps, settings))
+        return CodedKey(PictureCodec.VVC_INTRA, data, decode_intra(data, picture.format))
 
     def decode(self, codec: PictureCodec, data: bytes, fmt: PictureFormat) -> Picture:
         """Raises StreamError and ToolError."""
-        coded = CodedFormat(coded_format(fmt), LARGEST_CTU)
-        pictures = list(decoder().decode([data], coded, DecoderSettings(threads=1)))
-        if len(pictures) != 1:
-            raise DamagedStream(f"a key picture coded by VVC decodes to {len(pictures)} pictures")
-        return from_coded(pictures[0], fmt)
+        return decode_intra(data, fmt)
+
+
+def decode_intra(data: bytes, fmt: PictureFormat) -> Picture:
+    """The picture of a VVC stream that has just one. Raises StreamError and ToolError."""
+    size = Demuxer([data]).first.size
+    coded = coded_format(fmt)
+    if size is None or (size.width, size.height) != (coded.width, coded.height):
+        raise DamagedStream("a key picture coded by VVC is not of the size that was coded")
+    pictures = list(decoder().decode([data], CodedFormat(coded, size.ctu_size), DecoderSettings(threads=1)))
+    if len(pictures) != 1:
+        raise DamagedStream(f"a key picture coded by VVC decodes to {len(pictures)} pictures")
+    return from_coded(pictures[0], fmt)
+
+
+class ChosenKeys:
+    """The better of two coders for each picture, by squared error and bits.
+
+    The weight of the bits is that of VVC's own decisions, 0.57 * 2 ** ((QP - 12) / 3) (JVET-M0350) at 8 bits.
+    """
+
+    def __init__(self, first: KeyPictureCoder, second: KeyPictureCoder) -> None:
+        self.models = first.models
+        self._first = first
+        self._second = second
+
+    def encode(self, picture: Picture, qp: int) -> CodedKey:
+        def cost(key: CodedKey) -> float:
+            planes = zip(key.picture.planes, picture.planes, strict=True)
+            error = sum(float(np.square(a.astype(np.int32) - b).sum()) for a, b in planes)
+            return error / 16 + 0.57 * 2 ** ((qp - 12) / 3) * 8 * len(key.data)
+
+        return min(self._first.encode(picture, qp), self._second.encode(picture, qp), key=cost)
+
+    def decode(self, codec: PictureCodec, data: bytes, fmt: PictureFormat) -> Picture:
+        return self._first.decode(codec, data, fmt)
 
 
 class LearnedKeys:
@@ -92,16 +132,22 @@ class LearnedKeys:
 
     def decode(self, codec: PictureCodec, data: bytes, fmt: PictureFormat) -> Picture:
         if codec is PictureCodec.VVC_INTRA:
-            return IntraKeys().decode(codec, data, fmt)
+            return decode_intra(data, fmt)
         return decode_picture(self._model, data, fmt)
 
 
-def coder_for(options: EncodeOptions, purpose: Purpose) -> KeyPictureCoder:
-    """The coder that encoding asks for. Raises UnknownModel where its weights are not installed."""
+def coder_for(options: EncodeOptions, header: StreamHeader, purpose: Purpose) -> KeyPictureCoder:
+    """The coder that encoding asks for: for people, VVC intra may be chosen where the learned codec is worse.
+
+    Raises UnknownModel where the weights are not installed.
+    """
     model = registry.reference(IMAGE_MODELS[purpose])
-    return LearnedKeys(model, options.profile, options.finetune_seconds)
+    learned = LearnedKeys(model, options.profile, options.finetune_seconds)
+    if purpose == "machines":
+        return learned
+    return ChosenKeys(learned, IntraKeys(options.vvc, header.source.fps, options.encoder))
 
 
 def coder_of(header: StreamHeader) -> KeyPictureCoder:
     """The coder that a stream needs. Raises UnknownModel."""
-    return LearnedKeys(image_model_in(header)) if header.models else IntraKeys()
+    return LearnedKeys(image_model_in(header))

@@ -16,7 +16,7 @@ from nnvvc.bitstream.key_slice import PictureCodec
 from nnvvc.bitstream.nal import NalUnitType
 from nnvvc.bitstream.payload import PayloadKind
 from nnvvc.codecs.hybrid import HybridCodec
-from nnvvc.codecs.key_pictures import CodedKey, IntraKeys, KeyPictureCoder
+from nnvvc.codecs.key_pictures import ChosenKeys, CodedKey, IntraKeys, KeyPictureCoder
 from nnvvc.errors import ConfigError, DamagedStream, StreamError
 from nnvvc.options import DecodeOptions, EncodeOptions
 from nnvvc.picture import Picture, PictureFormat, VideoFormat
@@ -52,7 +52,7 @@ class Coarse:
 
 
 def codec(coder: KeyPictureCoder) -> HybridCodec:
-    return HybridCodec(lambda _options, _purpose: coder, lambda _header: coder)
+    return HybridCodec(lambda *_: coder, lambda _: coder)
 
 
 CODEC = codec(Coarse())
@@ -173,9 +173,25 @@ def test_key_pictures_of_noise_need_a_coarser_step() -> None:
 
 
 def test_vvc_intra_as_the_coder_of_key_pictures() -> None:
-    frames, fmt = video(2)
-    intra = codec(IntraKeys("faster", threads=1))
-    assert mean_error(decoded(encode(frames, fmt, intra), intra)[0], frames[0]) < 12
+    frames, fmt = video(18)
+    settings = VvcSettings(37, "faster", 16, threads=1)
+    intra = codec(IntraKeys(settings, fmt.fps))
+    stream = encode(frames, fmt, intra)
+    assert mean_error(decoded(stream, intra)[0], frames[0]) < 12
+    # One set of parameter sets for each key picture, not two.
+    assert stream.count(b"\0\0\0\1\0\x79") == 2
+
+
+def test_the_better_coder_is_chosen_for_each_picture() -> None:
+    class Grey(Coarse):
+        def encode(self, picture: Picture, qp: int) -> CodedKey:
+            return super().encode(picture, 63)
+
+    picture = video(1, bit_depth=10)[0][0]
+    good, poor = Coarse().encode(picture, 20), Grey().encode(picture, 20)
+    for coders in ((Coarse(), Grey()), (Grey(), Coarse())):
+        assert ChosenKeys(*coders).encode(picture, 20).data == good.data
+    assert good.data != poor.data
 
 
 def test_damage_to_a_key_picture_is_an_error_or_concealed() -> None:
