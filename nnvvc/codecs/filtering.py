@@ -1,6 +1,6 @@
-"""The filter for machines around VVC: what the stream says about it, and its use on decoded pictures.
+"""Filters around VVC, for machines and for people: what the stream says about them.
 
-A stream header that lists the filter's model says that it is meant for every picture of the stream. Videos
+A stream header that lists a filter's model says that it is meant for every picture of the stream. Videos
 also carry it as standard SEI where a coded video sequence begins: neural-network post-filter characteristics
 (the model as a URI) and a persistent activation. A single picture does without: they would cost it more than
 the filter gains at low rates.
@@ -15,8 +15,9 @@ from nnvvc.bitstream.nal import IDR, NalHeader, NalUnitType
 from nnvvc.bitstream.parameter_sets import ParameterSets
 from nnvvc.bitstream.sei import SeiMessage, nnpf_activation, nnpf_characteristics, write_sei
 from nnvvc.bitstream.slice_header import read_key_slice
-from nnvvc.errors import UnsupportedStream
-from nnvvc.models.filter_registry import FILTER_MACHINES, filter_reference, referenced_filter
+from nnvvc.errors import ConfigError, UnsupportedStream
+from nnvvc.models.filter_registry import FILTER_MACHINES, FILTER_PEOPLE, filter_reference, referenced_filter
+from nnvvc.options import Purpose
 
 if TYPE_CHECKING:
     from nnvvc.models.filters import PictureFilter
@@ -32,17 +33,31 @@ KEY_QP_OFFSET = 3
 
 _PACKED_420 = 3
 _REPEAT = 1
-_SUITABLE, _BEST = 2, 3
+_BEST = 3
 
 
-def machine_filter_reference() -> ModelReference:
-    """The filter for machines, as a stream header lists it. Raises UnknownModel where it is not installed."""
-    return filter_reference(FILTER_MACHINES)
+_NUMBERS = {"machines": FILTER_MACHINES, "base": FILTER_PEOPLE}
+_PURPOSES: dict[Purpose, int] = {"machines": FILTER_MACHINES, "people": FILTER_PEOPLE}
 
 
-def filter_in(header: StreamHeader) -> ModelReference | None:
-    """The filter for machines that a stream header lists."""
-    return next((m for m in header.models if m.number == FILTER_MACHINES), None)
+def filters_for(name: str, scale: Fraction) -> tuple[ModelReference, ...]:
+    """The models behind an encoder's `--filter`, as a stream header lists them.
+
+    Raises ConfigError where there is no such filter for pictures coded at `scale`, UnknownModel where it is
+    not installed.
+    """
+    if name == "none":
+        return ()
+    if name not in _NUMBERS:
+        raise ConfigError(f"--filter {name} is not there for this codec: use none, {', '.join(_NUMBERS)}")
+    if name == "base" and scale != 1:
+        raise ConfigError("--filter base is for pictures coded at full size: give --scale 1")
+    return (filter_reference(_NUMBERS[name]),)
+
+
+def filter_in(header: StreamHeader, purpose: Purpose) -> ModelReference | None:
+    """The filter that a stream header lists for this purpose."""
+    return next((m for m in header.models if m.number == _PURPOSES[purpose]), None)
 
 
 def key_slice_qp(unit: AccessUnit, sets: ParameterSets) -> int:
@@ -60,16 +75,14 @@ def key_slice_qp(unit: AccessUnit, sets: ParameterSets) -> int:
     raise UnsupportedStream("the stream does not begin with a VVC key picture, whose QP the filter needs")
 
 
-Messages = tuple[SeiMessage, SeiMessage]
+Messages = tuple[SeiMessage, SeiMessage | None]
 """Characteristics, for a prefix SEI NAL unit, and activation, for a suffix one (H.274)."""
 
 
-def messages_for(header: StreamHeader) -> Messages | None:
-    """What a video's coded sequences begin with; None for a single picture, or where no filter is used."""
-    used = filter_in(header)
-    if used is None or header.source.still:
-        return None
-    return announcement(referenced_filter(used), used, header.scale)
+def messages_for(header: StreamHeader) -> list[Messages]:
+    """What a video's coded sequences begin with; nothing for a single picture, or where no filter is used."""
+    used = [] if header.source.still else [filter_in(header, purpose) for purpose in _PURPOSES]
+    return [announcement(referenced_filter(u), u, header.scale) for u in used if u is not None]
 
 
 def announcement(model: "PictureFilter", used: ModelReference, scale: Fraction) -> Messages:
@@ -87,8 +100,8 @@ def announcement(model: "PictureFilter", used: ModelReference, scale: Fraction) 
     # No metadata with a resampling purpose: VTM's reader and writer disagree about their length there.
     metadata = {
         "metadata_extension_num_bits": 4,
-        "for_human_viewing_idc": 0,
-        "for_machine_analysis_idc": _BEST,
+        "for_human_viewing_idc": _BEST if used.number == FILTER_PEOPLE else 0,
+        "for_machine_analysis_idc": _BEST if used.number == FILTER_MACHINES else 0,
     }
     characteristics = nnpf_characteristics(
         purpose=4 if resampling else 1,
@@ -115,13 +128,14 @@ def announcement(model: "PictureFilter", used: ModelReference, scale: Fraction) 
         total_kilobyte_size=-(-2 * parameters // 1000),
         **({} if resampling else metadata),
     )
-    activation = nnpf_activation(target_id=used.number, persistence_flag=1, target_base_flag=1)
-    return characteristics, activation
+    if resampling:
+        # VTM 23.13 takes the size before resampling for zero, and stops where such a filter is active.
+        return characteristics, None
+    return characteristics, nnpf_activation(target_id=used.number, persistence_flag=1, target_base_flag=1)
 
 
-def announce(unit: AccessUnit, messages: Messages, first: bool) -> None:
+def announce(unit: AccessUnit, messages: list[Messages], first: bool) -> None:
     """Put the messages into an access unit that begins a coded video sequence; others are left alone."""
-    if first or unit.type in IDR:
-        characteristics, activation = messages
-        unit.insert(write_sei([characteristics]))
-        unit.append(write_sei([activation], suffix=True))
+    if messages and (first or unit.type in IDR):
+        unit.insert(write_sei([characteristics for characteristics, _ in messages]))
+        unit.append(write_sei([activation for _, activation in messages], suffix=True))

@@ -77,8 +77,8 @@ class VvcCodec:
             target = replace(source.picture, bit_depth=depth)
             qp = filtering.key_slice_qp(stream.first, stream.sets)
             apply = NeuralFilter(used, scaled, target, header.scale, qp)
-            pictures = map(apply, _decode(stream, size, coded, options))
-            return DecodedVideo(replace(source, picture=target), pictures, stream.notes)
+            filtered = map(apply, _decode(stream, size, coded, options))
+            return DecodedVideo(replace(source, picture=target), filtered, stream.notes)
         pictures = _decode(stream, size, coded, options)
         if options.coded:
             return DecodedVideo(replace(source, picture=coded.picture), pictures, stream.notes)

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 WEIGHTS = Path(__file__).parent / "weights"
 
-FILTER_MACHINES = 64
+FILTER_MACHINES, FILTER_PEOPLE = 64, 65
 
-_FILES = {FILTER_MACHINES: "filter_machines.safetensors"}
+_FILES = {FILTER_MACHINES: "filter_machines.safetensors", FILTER_PEOPLE: "filter_people.safetensors"}
 
 
 def _file(number: int) -> Path:

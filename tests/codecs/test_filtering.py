@@ -14,8 +14,8 @@ from nnvvc.bitstream.demuxer import Demuxer
 from nnvvc.bitstream.nal import NalHeader, NalUnitType
 from nnvvc.bitstream.sei import read_known, read_sei
 from nnvvc.codecs import filtering
-from nnvvc.codecs.machine_filter import MachineFilter
-from nnvvc.errors import UnknownModel
+from nnvvc.codecs.neural_filter import NeuralFilter
+from nnvvc.errors import ConfigError, UnknownModel
 from nnvvc.models import filter_registry
 from nnvvc.models.filters import FilterConfig, PictureFilter, save_filter
 from nnvvc.options import DecodeOptions, EncodeOptions
@@ -31,6 +31,11 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     model = PictureFilter(FilterConfig(widths=(4, 4, 4), blocks=(0, 0))).requires_grad_(False)
     for up, head in model.branches[0].heads.items():
         head.bias[: 4 * int(up) ** 2] = 0.1
+    for branch in model.branches:
+        branch.heads["1"].bias[4:] = 0.05
+    save_filter(model, tmp_path / "filter_people.safetensors", {})
+    for branch in model.branches:
+        branch.heads["1"].bias[4:] = 0.0
     path = tmp_path / "filter_machines.safetensors"
     save_filter(model, path, {})
     monkeypatch.setattr(filter_registry, "WEIGHTS", tmp_path)
@@ -80,6 +85,21 @@ def test_machines_get_the_filtered_picture_and_people_the_plain_one(scale: Fract
     assert np.abs(filtered.planes[1].astype(int) - plain.planes[1]).max() <= 2
 
 
+def test_people_get_their_own_filter() -> None:
+    fmt = video(still=True)
+    stream = encoded(fmt, filter_name="base")
+    (filtered,) = decoded(stream)
+    (off,) = decoded(stream, filter="off")
+    (machines,) = decoded(stream, purpose="machines")
+    assert all(np.array_equal(a, b) for a, b in zip(off.planes, machines.planes, strict=True))
+    for plane, plain, wanted in zip(filtered.planes, off.planes, (21.9, 11.2, 11.2), strict=True):
+        assert abs((plane.astype(int) - plain).mean() - wanted) < 0.7
+    with pytest.raises(ConfigError, match="--scale 1"):
+        encoded(fmt, Fraction(1, 2), "base")
+    with pytest.raises(ConfigError, match="adapt"):
+        encoded(fmt, filter_name="adapt")
+
+
 def test_coded_depth_is_kept_on_demand() -> None:
     fmt = video(still=True)
     (filtered,) = decoded(encoded(fmt, Fraction(1, 2)), purpose="machines", coded=True)
@@ -117,7 +137,10 @@ def test_videos_announce_the_filter_in_standard_messages(scale: Fraction) -> Non
     assert (first_kind, second_kind) == (NalUnitType.PREFIX_SEI, NalUnitType.SUFFIX_SEI)
     assert characteristics is not None and activation is not None
     values = characteristics[1]
-    assert values["nnpfc_uri"] == f"nnvvc:64:{filtering.machine_filter_reference().digest.hex()}"
+    assert (
+        values["nnpfc_uri"]
+        == f"nnvvc:64:{filter_registry.filter_reference(filter_registry.FILTER_MACHINES).digest.hex()}"
+    )
     if scale == 1:
         assert (values["nnpfc_purpose"], values["nnpfc_for_machine_analysis_idc"]) == (1, 3)
     else:
@@ -166,7 +189,9 @@ def test_tiles_join_without_a_seam(weights: Path, monkeypatch: pytest.MonkeyPatc
     for tile in (1024, 32):
         monkeypatch.setattr(filtering, "TILE", tile)
         monkeypatch.setattr(filtering, "MARGIN", 32)
-        apply = MachineFilter(filtering.machine_filter_reference(), small, fmt, Fraction(1, 2), QP)
+        apply = NeuralFilter(
+            filter_registry.filter_reference(filter_registry.FILTER_MACHINES), small, fmt, Fraction(1, 2), QP
+        )
         results.append(apply(picture))
     for a, b in zip(results[0].planes, results[1].planes, strict=True):
         assert np.abs(a.astype(int) - b).max() <= 1

@@ -14,7 +14,7 @@ from nnvvc.models.filters import enlargement
 from nnvvc.picture import Picture, PictureFormat
 
 
-class MachineFilter:
+class NeuralFilter:
     """The filter on pictures as VVC decodes them.
 
     used: the model; raises UnknownModel where it is not installed. decoded: their format, cropped to what was
