@@ -79,12 +79,14 @@ def read_by_vtm(stream: bytes, folder: Path) -> tuple[list[dict[str, str]], byte
     return messages, (folder / "out.yuv").read_bytes()
 
 
-def with_messages(stream: bytes, base: SeiMessage, update: SeiMessage, activation: SeiMessage) -> bytes:
+def with_messages(
+    stream: bytes, base: SeiMessage, update: SeiMessage, activation: SeiMessage | None
+) -> bytes:
     units = list(AccessUnits(split_annex_b([stream])))
-    units[0].insert(write_sei([base]))
-    units[0].append(write_sei([activation], suffix=True))
-    units[1].insert(write_sei([update]))
-    units[1].append(write_sei([activation], suffix=True))
+    for unit, characteristics in zip(units, (base, update), strict=False):
+        unit.insert(write_sei([characteristics]))
+        if activation is not None:
+            unit.append(write_sei([activation], suffix=True))
     return b"".join(unit.tobytes() for unit in units)
 
 
@@ -98,21 +100,20 @@ def test_vtm_reads_back_what_was_written(fields: dict[str, int], tmp_path: Path)
     settings = VvcSettings(qp=37, preset="faster", threads=1)
     plain = b"".join(encoder().encode(list(clip(FORMAT, 3)), FORMAT, Fraction(25), settings))
     base = {"id": 64, "base_flag": 1, **URI, **fields}
-    # VTM wants the properties of a resampling filter in its updates too.
-    properties = fields if fields["purpose"] == 4 else {"purpose": fields["purpose"]}
-    update = {"id": 64, "base_flag": 0, **URI, "uri": "data:;base64,AAEC", **properties}
+    update = {"purpose": fields["purpose"], "id": 64, "base_flag": 0, **URI, "uri": "data:;base64,AAEC"}
     activation = {"target_id": 64, "persistence_flag": 1, "target_base_flag": 1, "no_prev_clvs_flag": 1}
+    # VTM's decoder does not know the size that a resampling filter begins with: it stops where one is active.
+    active = fields["purpose"] != 4
     stream = with_messages(
-        plain, nnpf_characteristics(**base), nnpf_characteristics(**update), nnpf_activation(**activation)
+        plain,
+        nnpf_characteristics(**base),
+        nnpf_characteristics(**update),
+        nnpf_activation(**activation) if active else None,
     )
     messages, decoded = read_by_vtm(stream, tmp_path)
-    assert len(messages) == 4
-    for sent, prefix, got in (
-        (base, "nnpfc", messages[0]),
-        (activation, "nnpfa", messages[1]),
-        (update, "nnpfc", messages[2]),
-        (activation, "nnpfa", messages[3]),
-    ):
+    expected = [(base, "nnpfc"), (activation, "nnpfa"), (update, "nnpfc"), (activation, "nnpfa")]
+    expected = expected if active else expected[::2]
+    for (sent, prefix), got in zip(expected, messages, strict=True):
         for name, value in sent.items():
             assert got[f"{prefix}_{name}"] == str(value), name
     for name in ("ffmpeg", "pyav"):
