@@ -138,4 +138,6 @@ def announce(unit: AccessUnit, messages: list[Messages], first: bool) -> None:
     """Put the messages into an access unit that begins a coded video sequence; others are left alone."""
     if messages and (first or unit.type in IDR):
         unit.insert(write_sei([characteristics for characteristics, _ in messages]))
-        unit.append(write_sei([activation for _, activation in messages], suffix=True))
+        activations = [activation for _, activation in messages if activation is not None]
+        if activations:
+            unit.append(write_sei(activations, suffix=True))
