@@ -16,6 +16,8 @@ from scipy.optimize import minimize
 METHOD = "pchip"
 """Piecewise cubic interpolation, as JVET's own sheet does it."""
 MINIMUM_POINTS = 3
+MINIMUM_OVERLAP = 0.05
+"""Part of the joint quality range that both curves must cover for a figure to mean anything."""
 
 Values = NDArray[np.float64]
 
@@ -82,9 +84,10 @@ def compare(
     if anchor_curve is None or test_curve is None:
         return BdResult(refused=f"anchor {anchor_reason}" if anchor_curve is None else f"test {test_reason}")
     overlap = _overlap(anchor_curve[1], test_curve[1])
-    if overlap <= 0:
+    if overlap < MINIMUM_OVERLAP:
         ranges = [f"{c[1].min():.4g} to {c[1].max():.4g}" for c in (anchor_curve, test_curve)]
-        return BdResult(refused=f"qualities do not overlap: anchor {ranges[0]}, test {ranges[1]}")
+        how = "do not overlap" if overlap <= 0 else "hardly overlap"
+        return BdResult(overlap=max(0.0, overlap), refused=f"qualities {how}: {ranges[0]} and {ranges[1]}")
     rate = _bd_rate(anchor_curve, test_curve)
     metric = None
     if _overlap(np.log(anchor_curve[0]), np.log(test_curve[0])) > 0:
@@ -108,7 +111,11 @@ def bootstrap_interval(
     figures = []
     for n in range(len(anchor[0])):
         curves = [_usable((r[n], q[n]), task=True)[0] for r, q in (anchor, test)]
-        if curves[0] is not None and curves[1] is not None and _overlap(curves[0][1], curves[1][1]) > 0:
+        if (
+            curves[0] is not None
+            and curves[1] is not None
+            and _overlap(curves[0][1], curves[1][1]) >= MINIMUM_OVERLAP
+        ):
             figures.append(_bd_rate(curves[0], curves[1]))
     if len(figures) < 0.9 * len(anchor[0]):
         return None, len(figures)

@@ -66,7 +66,7 @@ def vmaf(reference: Path, decoded: Path) -> list[float]:
         (folder / "reference.y4m").symlink_to(reference.resolve())
         (folder / "decoded.y4m").symlink_to(decoded.resolve())
         graph = "libvmaf=log_path=vmaf.json:log_fmt=json:n_threads=1"
-        # One rate for both: FFmpeg pairs frames by time, and a decoder may state another rate than the source.
+        # One rate for both: FFmpeg pairs frames by time, and decoded files may state another rate.
         inputs = ["-r", "25", "-i", "decoded.y4m", "-r", "25", "-i", "reference.y4m"]
         run([FFMPEG, "-v", "error", *inputs, "-lavfi", graph, "-f", "null", "-"], folder)
         try:
