@@ -121,7 +121,9 @@ class PictureFilter(nn.Module):
     def trunk(self, luma: Tensor, chroma: Tensor, given: Tensor) -> Tensor:
         """(N, widths[0], H / 2, W / 2) for luma (N, 1, H, W), chroma (N, 2, H / 2, W / 2), aligned to 16."""
         x = torch.cat((F.pixel_unshuffle(luma, 2) - 0.5, chroma), 1)
-        x0 = F.relu(self.enter(x, given))
+        # Samples have 10 bits and more, of which bfloat16 would keep 8.
+        with torch.autocast(x.device.type, enabled=False):
+            x0 = F.relu(self.enter(x.float(), given))
         x1 = self.blocks1(F.relu(self.down1(x0, given)))
         x2 = self.blocks2(F.relu(self.down2(x1, given)))
         y1 = self.blocks3(F.relu(x1 + F.pixel_shuffle(self.up1(x2, given), 2)))

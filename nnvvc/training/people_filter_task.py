@@ -48,8 +48,8 @@ class PeopleFilterTask:
     """The task that the training runner drives.
 
     The loss is the mean logarithm of the error left, since rate is compared at equal PSNR, and every picture
-    and QP counts alike. folder: coded patches; made of the pictures in `photos` where they are missing, as for
-    `FilterTask`. config: fields of `FilterConfig`. batch: pictures per step.
+    and QP counts alike. folder: coded patches; made of the pictures in `photos` where they are missing, as
+    for `FilterTask`. config: fields of `FilterConfig`. batch: pictures per step.
     """
 
     def __init__(
