@@ -1,6 +1,7 @@
 """`nnvvc evaluate EXPERIMENT.yaml`: measure codecs and write results.json, speed.json and report.html."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -20,7 +21,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--only", action="append", default=[], metavar="CODEC", help="measure only this codec"
     )
-    parser.add_argument("--workers", type=int, default=1, help="cells made at a time, one thread each")
+    parser.add_argument(
+        "--workers", type=int, help="cells made at a time, one thread each; default: processors"
+    )
     parser.add_argument(
         "--resume",
         action=argparse.BooleanOptionalAction,
@@ -39,10 +42,11 @@ def run(args: argparse.Namespace) -> int:
     from nnvvc.evaluation.report import write_report
     from nnvvc.evaluation.results import Results
 
-    if args.workers < 1:
+    workers = args.workers if args.workers is not None else os.cpu_count() or 1
+    if workers < 1:
         raise ConfigError("--workers must be 1 or more")
     experiment = load_experiment(args.experiment, args.quick, args.only)
-    done = run_experiment(experiment, args.runs, args.workers, args.keep, args.resume, _report)
+    done = run_experiment(experiment, args.runs, workers, args.keep, args.resume, _report)
     out = args.out or args.runs / experiment.name
     out.mkdir(parents=True, exist_ok=True)
     results = Results(done)
