@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,12 +138,15 @@ class Picture:
         fmt = replace(self.format, bit_depth=bit_depth)
         if shift > 0:
             return Picture(tuple(p << np.uint16(shift) for p in self.planes), fmt)
-        half, top = np.uint32(1 << (-shift - 1)), np.uint32((1 << bit_depth) - 1)
-        down = tuple(
-            np.minimum((p.astype(np.uint32) + half) >> np.uint32(-shift), top).astype(np.uint16)
-            for p in self.planes
-        )
-        return Picture(down, fmt)
+        # The largest sample plus one half overflows 16 bits only where it has all of them.
+        wide = np.uint16 if self.format.bit_depth < 16 else np.uint32
+        half, top = wide(1 << (-shift - 1)), wide((1 << bit_depth) - 1)
+        down = []
+        for plane in self.planes:
+            rounded = plane + half
+            rounded >>= wide(-shift)
+            down.append(np.minimum(rounded, top, out=rounded).astype(np.uint16, copy=False))
+        return Picture(tuple(down), fmt)
 
     def with_chroma(self, chroma: Chroma) -> "Picture":
         """The same picture as 4:2:0 (mid-grey chroma is added) or 4:0:0 (chroma is dropped)."""
@@ -154,14 +158,21 @@ class Picture:
         grey = np.full((fmt.chroma_height, fmt.chroma_width), 1 << (fmt.bit_depth - 1), np.uint16)
         return Picture((self.planes[0], grey, grey.copy()), fmt)
 
-    def tobytes(self) -> bytes:
-        """Planar samples one after the other, one byte each at 8 bits, else two bytes little endian."""
+    def raw_planes(self) -> "list[NDArray[Any]]":
+        """The planes as they are stored: one byte a sample at 8 bits, else two bytes little endian."""
         dtype = "u1" if self.format.bit_depth == 8 else "<u2"
-        return b"".join(p.astype(dtype).tobytes() for p in self.planes)
+        return [np.ascontiguousarray(p.astype(dtype, copy=False)) for p in self.planes]
+
+    def tobytes(self) -> bytes:
+        """All planes one after the other, as in `raw_planes`."""
+        return b"".join(plane.data for plane in self.raw_planes())
 
     @classmethod
     def frombytes(cls, data: bytes | memoryview, fmt: PictureFormat) -> "Picture":
-        """The inverse of `tobytes`; raises InputError where `data` has the wrong length."""
+        """The inverse of `tobytes`; raises InputError where `data` has the wrong length.
+
+        At more than 8 bits the planes are views of `data`.
+        """
         dtype = np.dtype("u1" if fmt.bit_depth == 8 else "<u2")
         if len(data) != fmt.samples * dtype.itemsize:
             raise InputError(f"a picture of {fmt.samples * dtype.itemsize} bytes ends after {len(data)}")
@@ -169,6 +180,6 @@ class Picture:
         planes, start = [], 0
         for height, width in fmt.plane_shapes:
             stop = start + height * width
-            planes.append(samples[start:stop].reshape(height, width).astype(np.uint16))
+            planes.append(samples[start:stop].reshape(height, width).astype(np.uint16, copy=False))
             start = stop
         return cls(tuple(planes), fmt)

@@ -122,20 +122,18 @@ class ChildProcess:
 
     def read_blocks(self, size: int) -> Iterator[memoryview]:
         """The output in blocks of exactly `size` bytes; a rest at the end raises ToolFailed."""
-        parts: list[bytes] = []
+        block = bytearray(size)
         have = 0
         for chunk in self.read():
-            parts.append(chunk)
-            have += len(chunk)
-            if have < size:
-                continue
-            data = memoryview(b"".join(parts))
-            start = 0
-            while have - start >= size:
-                yield data[start : start + size]
-                start += size
-            parts = [bytes(data[start:])]
-            have -= start
+            data = memoryview(chunk)
+            while len(data) >= size - have:
+                block[have:] = data[: size - have]
+                data = data[size - have :]
+                yield memoryview(block)
+                # The block handed on is its receiver's.
+                block, have = bytearray(size), 0
+            block[have : have + len(data)] = data
+            have += len(data)
         if have:
             raise ToolFailed(f"{self.name} ended inside a picture{self._reason()}")
 

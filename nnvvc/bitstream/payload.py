@@ -4,6 +4,8 @@ import hashlib
 import zlib
 from enum import IntEnum
 
+import numpy as np
+
 from nnvvc.bitstream.bits import BitReader, BitWriter
 from nnvvc.bitstream.fields import Field, Structure
 from nnvvc.bitstream.nal import NalHeader, NalUnitType, make_nal, rbsp
@@ -103,7 +105,7 @@ class PeriodHash:
     def add(self, picture: Picture) -> None:
         """Take in the next picture in output order, at the depth and size at which it was decoded."""
         for plane in picture.planes:
-            self._sha256.update(plane.astype("<u2", copy=False).tobytes())
+            self._sha256.update(np.ascontiguousarray(plane.astype("<u2", copy=False)).data)
         self.pictures += 1
 
     def digest(self) -> bytes:

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -118,6 +117,9 @@ def _downsample(values: Float, siting: ChromaSiting) -> Float:
 
 
 def _upsample(values: Float, shape: tuple[int, ...], siting: ChromaSiting) -> Float:
+    # Imported where it is used: video without conversion starts faster.
+    import cv2
+
     across = -0.25 if siting is ChromaSiting.CENTER else 0.0
     down = 0.0 if siting is ChromaSiting.TOP_LEFT else -0.25
     # Output sample x lies at x / 2 + across among the chroma samples.

@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from nnvvc.errors import ConfigError, InputError, OutputError
@@ -29,6 +28,8 @@ def read_picture(path: Path) -> Picture:
     Ten bits keep what the conversion from RGB would round away. EXIF orientation is applied, transparency is
     dropped. Raises InputError where the file is missing, empty, damaged, too large or of another type.
     """
+    import cv2
+
     try:
         data = np.fromfile(path, np.uint8)
     except OSError as error:
@@ -54,6 +55,8 @@ def read_picture(path: Path) -> Picture:
 
 def write_png(path: Path, picture: Picture, bits: int = 8) -> None:
     """Write one picture as png of 8 or 16 bits, grey for 4:0:0. Raises OutputError."""
+    import cv2
+
     pixels = picture_to_rgb(picture, bits)
     pixels = pixels[..., 0] if picture.format.chroma is Chroma.C400 else pixels[..., ::-1]
     done, data = cv2.imencode(".png", pixels)

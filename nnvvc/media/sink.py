@@ -89,7 +89,7 @@ class _Y4mWriter:
         self._file = file
 
     def write(self, picture: Picture) -> None:
-        self._file.write(y4m.frame_bytes(picture))
+        y4m.write_frame(self._file, picture)
 
 
 class _RawWriter:
@@ -97,7 +97,8 @@ class _RawWriter:
         self._file = file
 
     def write(self, picture: Picture) -> None:
-        self._file.write(picture.tobytes())
+        for plane in picture.raw_planes():
+            self._file.write(plane.data)
 
 
 class _PngWriter:

@@ -130,4 +130,4 @@ def _count_frames(name: str, header: y4m.Y4mHeader, *, raw_video: bool) -> int |
     samples = sum(h * w for h, w in header.plane_shapes)
     frame = samples * (1 if header.video.picture.bit_depth == 8 else 2)
     size = Path(name).stat().st_size
-    return size // frame if raw_video else max(0, size - 10) // (frame + len(b"FRAME\n")) or None
+    return size // frame if raw_video else max(0, size - 10) // (frame + len(y4m.FRAME)) or None

@@ -13,6 +13,7 @@ from nnvvc.media.colour import subsample_chroma
 from nnvvc.picture import Chroma, ChromaSiting, Picture, PictureFormat, Plane, VideoFormat
 
 MAGIC = b"YUV4MPEG2"
+FRAME = b"FRAME\n"
 _MAX_LINE = 512
 
 _SITING = {
@@ -135,9 +136,11 @@ def write_header(video: VideoFormat) -> bytes:
     return f"YUV4MPEG2 W{fmt.width} H{fmt.height} F{fps} Ip A1:1 C{colour} XCOLORRANGE={span}\n".encode()
 
 
-def frame_bytes(picture: Picture) -> bytes:
+def write_frame(file: BinaryIO, picture: Picture) -> None:
     """One frame with its marker line."""
-    return b"FRAME\n" + picture.tobytes()
+    file.write(FRAME)
+    for plane in picture.raw_planes():
+        file.write(plane.data)
 
 
 def _read_line(file: BinaryIO, at_end_ok: bool = False) -> bytes:

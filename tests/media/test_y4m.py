@@ -30,8 +30,11 @@ def test_what_is_written_is_read(
 ) -> None:
     fmt = PictureFormat(width, height, bit_depth, chroma, full_range=full_range)
     pictures = list(clip(fmt, 2))
-    data = y4m.write_header(VideoFormat(fmt, fps)) + b"".join(map(y4m.frame_bytes, pictures))
-    file = io.BytesIO(data)
+    file = io.BytesIO()
+    file.write(y4m.write_header(VideoFormat(fmt, fps)))
+    for picture in pictures:
+        y4m.write_frame(file, picture)
+    file.seek(0)
     header = y4m.read_header(file)
     read = list(y4m.read_frames(file, header))
     assert header.video.fps == fps
