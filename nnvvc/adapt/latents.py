@@ -73,7 +73,7 @@ def finetune(
     planes: the padded original. Ends after `seconds`, `steps`, or when nothing was gained for a while.
     """
     network = twin(model, q)
-    rate = torch.tensor([float(q)], device=model.device)
+    rate = model.rates.rate[q : q + 1]
     weight = 1.0 / float(rate_lambda(rate))
     step_sizes = torch.exp2(network.log_steps(rate))[:, :, None, None]
     # In units of the quantiser step, one learning rate suits every component and rate.

@@ -6,6 +6,7 @@ weights: no decoder ever computes a probability.
 """
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +19,10 @@ STEP = 3
 """Sixteenths of an octave from one index to the next."""
 
 Ints = NDArray[np.int32]
+Scalar = TypeVar("Scalar", float, NDArray[np.float32])
 
 
-def log_scale_of(index: float) -> float:
+def log_scale_of(index: Scalar) -> Scalar:
     """log2 of the standard deviation, in quantiser steps, that a scale index stands for."""
     return (LOW + STEP * index) / 16.0
 

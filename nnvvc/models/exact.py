@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nnvvc.models.layers import ACT_SHIFT, RATES, WEIGHT_MAX, Conv, Split, interpolate, weight_exponent
+from nnvvc.models.layers import ACT_SHIFT, WEIGHT_MAX, Conv, Split, interpolate, weight_exponent
 from nnvvc.models.lic import LappedInverse
 
 SIGNED_SHIFT = 12
@@ -204,8 +204,8 @@ class ExactLinear(nn.Module):
         return shift_right(total.to(torch.int64), LINEAR_SHIFT)
 
 
-def exact_conv(layer: Conv, wide_shift: int | None) -> ExactConv:
-    """The integer form of a trained layer."""
+def exact_conv(layer: Conv, wide_shift: int | None, q: Tensor | None) -> ExactConv:
+    """The integer form of a trained layer; q (RATES,): the rate index that each row of biases is for."""
     weight = layer.weight.detach().double().cpu()
     exponent = weight_exponent(weight)
     while True:
@@ -217,8 +217,8 @@ def exact_conv(layer: Conv, wide_shift: int | None) -> ExactConv:
         exponent = exponent - over.to(exponent.dtype)
     flat = exponent.reshape(-1)
     bias = layer.bias.detach().double().cpu()[None]
-    if layer.rates is not None:
-        bias = bias + interpolate(layer.rates.detach().double().cpu(), torch.arange(RATES).double())
+    if layer.rates is not None and q is not None:
+        bias = bias + interpolate(layer.rates.detach().double().cpu(), q.double())
     bias = torch.floor(bias * torch.exp2(flat + ACT_SHIFT) + 0.5).clamp(-(2**22), 2**22)
     return ExactConv(
         whole.to(torch.int8), flat.to(torch.int8), bias.to(torch.int32), layer.stride, layer.pad, wide_shift
@@ -231,18 +231,21 @@ def exact_linear(layer: LappedInverse) -> ExactLinear:
     return ExactLinear(weight.clamp(-(2**15), 2**15 - 1).to(torch.int16))
 
 
-def make_exact(network: nn.Module) -> nn.Module:
-    """Replace every layer below `network` by its integer form, in place. Raises InexactModel."""
+def make_exact(network: nn.Module, q: Tensor) -> nn.Module:
+    """Replace every layer below `network` by its integer form, in place. Raises InexactModel.
+
+    q (RATES,): the rate index that each row of the rate-dependent biases is made for.
+    """
     for name, child in list(network.named_children()):
         if isinstance(child, Conv):
             shift = (SCALE_SHIFT if name == "scale" else SIGNED_SHIFT) if child.wide else None
-            layer: nn.Module = exact_conv(child, shift)
+            layer: nn.Module = exact_conv(child, shift, q)
         elif isinstance(child, Split):
             layer = ExactSplit()
         elif isinstance(child, LappedInverse):
             layer = exact_linear(child)
         else:
-            make_exact(child)
+            make_exact(child, q)
             continue
         if isinstance(layer, (ExactConv, ExactLinear)):
             layer.bound()

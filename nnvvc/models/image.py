@@ -19,7 +19,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from nnvvc.entropy.coder import Models, SymbolDecoder, SymbolEncoder
-from nnvvc.entropy.tables import PRECISION, Tables, index_of, logistic_tables
+from nnvvc.entropy.tables import PRECISION, Tables, index_of, log_scale_of, logistic_tables
 from nnvvc.errors import DamagedStream, InexactArithmetic, InputError
 from nnvvc.files import atomic_output
 from nnvvc.models.context import ContextConfig, Step
@@ -38,8 +38,10 @@ from nnvvc.models.exact import (
 from nnvvc.models.layers import RATES, Conv
 from nnvvc.models.lic import HYPER_STRIDE, LATENT_STRIDE, Lic, LicConfig
 from nnvvc.models.planes import MIDDLE, UNIT
+from nnvvc.models.simulate import choose_symbols
 
 FORMAT = "nnvvc image model 1"
+"""Name of the metadata entry of a weights file."""
 MEAN_SHIFT = 4
 """Means and reconstructed latents, in quantiser steps, count in 2**-MEAN_SHIFT."""
 STEP_SHIFT, INVERSE_SHIFT = 20, 16
@@ -59,10 +61,12 @@ Exchange = Callable[[Step, list[Tensor], list[NDArray[np.uint8]]], list[Tensor]]
 class RateTables:
     """What depends on the rate index alone, a row for each. All integers, made at export.
 
-    step, inverse, log_step (RATES, latents): quantiser step, its inverse, and its log2 in 1/16;
-    hyper_index (RATES, hyper): scale index of the hyper-latents.
+    rate (RATES,): the training's rate index q that stands for each QP, float32, for the encoder only. step,
+    inverse, log_step (RATES, latents): quantiser step, its inverse, and its log2 in 1/16; hyper_index (RATES,
+    hyper): scale index of the hyper-latents.
     """
 
+    rate: Tensor
     step: Tensor
     inverse: Tensor
     log_step: Tensor
@@ -70,12 +74,13 @@ class RateTables:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, model: Lic) -> "RateTables":
-        q = torch.arange(RATES, dtype=torch.float32)
+    def of(cls, model: Lic, q: Tensor) -> "RateTables":
+        """The tables for the training's rate indices `q` (RATES,)."""
         log_steps = model.log_steps(q).double().cpu()
         hyper = torch.floor(model.hyper_scales(q).double().cpu() * 16 + 0.5)
         top = 2.0**30
         return cls(
+            q.float(),
             torch.floor(torch.exp2(log_steps + STEP_SHIFT) + 0.5).clamp(1, top).to(torch.int32),
             torch.floor(torch.exp2(INVERSE_SHIFT - log_steps) + 0.5).clamp(1, top).to(torch.int32),
             torch.floor(log_steps * 16 + 0.5).to(torch.int32),
@@ -122,9 +127,10 @@ class ImageModel:
                 tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
         except (OSError, SafetensorError) as error:
             raise InputError(f"{file} is not a model file: {error}") from error
-        if facts.get("format") != FORMAT:
+        if FORMAT not in facts:
             raise InputError(f"{file} is not an image model of this version")
-        networks = exact_networks(Lic(config_from(json.loads(facts["config"]))))
+        about = json.loads(facts[FORMAT])
+        networks = exact_networks(Lic(config_from(about["config"])), torch.zeros(RATES))
         floats = {k: v for k, v in tensors.items() if not k.startswith("tables.")}
         networks.load_state_dict(widen(floats, networks), strict=True)
         for module in networks.modules():
@@ -133,7 +139,7 @@ class ImageModel:
         rates = RateTables(*(tensors[f"tables.{f.name}"].to(device) for f in fields(RateTables)))
         tables = Tables(tensors["tables.counts"].numpy(), tensors["tables.reach"].numpy())
         digest = hashlib.sha256(data).digest()
-        model = cls(networks.to(device), rates, tables, facts["answer"], digest)
+        model = cls(networks.to(device), rates, tables, about["answer"], digest)
         model.choose_path(path)
         return model
 
@@ -180,7 +186,7 @@ class ImageModel:
     @torch.no_grad()
     def analyse(self, planes: Tensor, q: int) -> tuple[Tensor, Tensor]:
         """Latents (1, latents, H/16, W/16) and hyper-latents before rounding, of padded planes."""
-        rate = torch.tensor([float(q)], device=self.device)
+        rate = self._rate(q)
         latents = self._in_strips(
             planes, HALO, LATENT_STRIDE // 2, lambda part: self.networks.analysis(part, rate)
         )
@@ -223,14 +229,18 @@ class ImageModel:
         whole = torch.floor(hyper.double() + 0.5).clamp(-SYMBOL_LIMIT, SYMBOL_LIMIT).to(torch.int64)
         take(_flat([whole]), self._hyper_indices(whole.shape, q))
         step_sizes = self.rates.step[q].double() / 2.0**STEP_SHIFT
+        weights = self.networks.symbol_weights(self._rate(q))[0].cpu()
         values = latents.double() / step_sizes[None, :, None, None]
 
         def exchange(step: Step, means: list[Tensor], indices: list[NDArray[np.uint8]]) -> list[Tensor]:
             symbols = []
-            for (dy, dx), mean in zip(step.phases, means, strict=True):
-                value = values[:, step.start : step.stop, dy::2, dx::2]
-                symbol = torch.floor(value - mean.double() / 2.0**MEAN_SHIFT + 0.5)
-                symbols.append(symbol.clamp(-SYMBOL_LIMIT, SYMBOL_LIMIT).to(torch.int64))
+            for (dy, dx), mean, index in zip(step.phases, means, indices, strict=True):
+                part = slice(step.start, step.stop)
+                offset = values[:, part, dy::2, dx::2] - mean.double() / 2.0**MEAN_SHIFT
+                log_scale = torch.from_numpy(log_scale_of(index.astype(np.float32))).reshape(offset.shape)
+                symbol = choose_symbols(offset.float().cpu(), log_scale, weights[part, None, None])
+                symbol = symbol.to(self.device).clamp(-SYMBOL_LIMIT, SYMBOL_LIMIT)
+                symbols.append(symbol.to(torch.int64))
             take(_flat(symbols), np.concatenate(indices))
             return symbols
 
@@ -273,6 +283,9 @@ class ImageModel:
             return self._in_strips(latents, HALO, LATENT_STRIDE // 2, samples, up=True)
 
     # Inside
+
+    def _rate(self, qp: int) -> Tensor:
+        return self.rates.rate[qp : qp + 1]
 
     def _features(self, hyper: Tensor, q: Tensor) -> Tensor:
         # Hyper-latents enter as quarters: 2**-2 is 2**(SIGNED_SHIFT - 2) steps of 2**-SIGNED_SHIFT.
@@ -355,10 +368,10 @@ def config_from(values: dict[str, Any]) -> LicConfig:
     return LicConfig(**{**values, "context": ContextConfig(**context)})
 
 
-def exact_networks(model: Lic) -> Lic:
-    """Make the decoder's networks of a trained model exact, in place."""
+def exact_networks(model: Lic, q: Tensor) -> Lic:
+    """Make the decoder's networks of a trained model exact, in place, for the rate indices `q` (RATES,)."""
     for part in (model.synthesis, model.hyper_synthesis, model.context):
-        make_exact(part)
+        make_exact(part, q)
     return model
 
 
@@ -367,7 +380,7 @@ def narrow(model: Lic) -> dict[str, Tensor]:
     state = {k: v.detach().cpu() for k, v in model.state_dict().items()}
     for name, module in model.named_modules():
         if isinstance(module, Conv):
-            whole = exact_conv(module, None)
+            whole = exact_conv(module, None, None)
             state[f"{name}.weight"] = whole.weight
             state[f"{name}.exponent"] = whole.exponent
     return {k: v.half() if v.dtype is torch.float32 and v.dim() > 1 else v for k, v in state.items()}
@@ -384,11 +397,15 @@ def widen(state: dict[str, Tensor], model: Lic) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def save_model(model: Lic, file: Path, tables: Tables | None = None) -> ImageModel:
-    """Write a trained model (which becomes exact, in place) as a weights file, and read it back."""
-    rates = RateTables.of(model)
+def save_model(model: Lic, file: Path, tables: Tables | None = None, q: Tensor | None = None) -> ImageModel:
+    """Write a trained model (which becomes exact, in place) as a weights file, and read it back.
+
+    q (RATES,): the training's rate index for each QP; the QP itself where not given.
+    """
+    q = torch.arange(RATES, dtype=torch.float32) if q is None else q
+    rates = RateTables.of(model.cpu(), q)
     tables = tables or logistic_tables()
-    networks = exact_networks(model.cpu())
+    networks = exact_networks(model, q)
     answer = ImageModel(networks, rates, tables, "", b"").known_answer()
     tensors = narrow(networks)
     tensors |= {f"tables.{f.name}": getattr(rates, f.name).contiguous() for f in fields(RateTables)}
@@ -396,7 +413,8 @@ def save_model(model: Lic, file: Path, tables: Tables | None = None) -> ImageMod
         "tables.counts": torch.from_numpy(tables.counts),
         "tables.reach": torch.from_numpy(tables.reach),
     }
-    facts = {"format": FORMAT, "config": json.dumps(asdict(model.config)), "answer": answer}
+    # One entry only: their order in the file is not fixed, and the file's digest names the model.
+    facts = {FORMAT: json.dumps({"config": asdict(model.config), "answer": answer})}
     with atomic_output(file) as output:
         output.write(save_tensors({k: v.contiguous() for k, v in tensors.items()}, facts))
     return ImageModel.load(file)

@@ -1,5 +1,7 @@
 """Training of the learned image codec: rate and distortion over all rates at once."""
 
+import copy
+import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,10 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nnvvc.files import atomic_path
 from nnvvc.media.colour import rgb_to_picture
-from nnvvc.models.context import ContextConfig
+from nnvvc.models.image import config_from, save_model
 from nnvvc.models.layers import set_rounding
-from nnvvc.models.lic import HYPER_STRIDE, Lic, LicConfig, rate_lambda
+from nnvvc.models.lic import HYPER_STRIDE, Lic, rate_lambda
 from nnvvc.models.planes import LEVELS, planes_of_picture
 from nnvvc.models.simulate import simulate, squared_error
 from nnvvc.picture import Matrix
@@ -52,12 +55,7 @@ class ImageTask:
         rate_balance: float = 0.75,
         limit: int | None = None,
     ) -> None:
-        config = dict(config or {})
-        if "context" in config:
-            context = dict(config["context"])
-            context["groups"] = tuple(context["groups"])
-            config["context"] = ContextConfig(**context)
-        self.model = Lic(LicConfig(**config))
+        self.model = Lic(config_from(config or {}))
         self.progress = 0.0
         self.crops = crops or [[0.0, 8, 128]]
         self.low, self.high = rates
@@ -104,9 +102,11 @@ class ImageTask:
             _, count, size = [c for c in self.crops if c[0] <= self.progress][-1]
             planes = self.photos.planes(rng, int(count), int(size))
             q = torch.from_numpy(rng.uniform(self.low, self.high, int(count)).astype(np.float32))
-            names, weights = list(self.profiles), np.array(list(self.profiles.values()))
-            profile = str(rng.choice(names, p=weights / weights.sum()))
-            yield {"planes": planes, "q": q, "profile": profile}
+            yield {"planes": planes, "q": q, "profile": self._draw_profile(rng)}
+
+    def _draw_profile(self, rng: np.random.Generator) -> str:
+        weights = np.array(list(self.profiles.values()))
+        return str(rng.choice(list(self.profiles), p=weights / weights.sum()))
 
     def loss(self, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
         set_rounding(self.model, self.progress >= self.rounding_from)
@@ -145,4 +145,14 @@ class ImageTask:
         return {"score": sum(costs) / len(costs), **scores}
 
     def export(self, folder: Path, facts: dict[str, Any]) -> None:
-        """Written by `nnvvc.models.package`."""
+        """Write `image.safetensors` and its model card `image.json`."""
+        file = folder / "image.safetensors"
+        model = save_model(copy.deepcopy(self.model), file)
+        card = {
+            "model": "learned image codec",
+            "sha256": model.digest.hex(),
+            "parameters": sum(p.numel() for p in self.model.parameters()),
+            **facts,
+        }
+        with atomic_path(file.with_suffix(".json")) as path:
+            path.write_text(json.dumps(card, indent=1, default=str) + "\n")
