@@ -11,8 +11,9 @@ from typing import BinaryIO, Literal, Protocol
 import numpy as np
 
 from nnvvc.errors import ConfigError, ToolFailed
-from nnvvc.files import output_error
+from nnvvc.files import output_error, read_chunks
 from nnvvc.picture import Chroma, Picture, PictureFormat
+from nnvvc.process import ChildProcess
 
 Gop = Literal["ra", "ra-closed", "ld", "ai"]
 GOPS: tuple[Gop, ...] = ("ra", "ra-closed", "ld", "ai")
@@ -188,6 +189,52 @@ def pictures_from(blocks: Iterable[memoryview], fmt: PictureFormat) -> Iterator[
 def block_bytes(fmt: PictureFormat) -> int:
     """Bytes of a raw picture."""
     return fmt.samples * (1 if fmt.bit_depth == 8 else 2)
+
+
+def decode_by(
+    command: list[str],
+    name: str,
+    chunks: Iterable[bytes],
+    fmt: PictureFormat,
+    settings: DecoderSettings,
+    folder: Path | None = None,
+) -> Iterator[Picture]:
+    """The pictures that a decoder writes to standard output, raw, while it is fed. Raises ToolError."""
+    with ChildProcess(
+        command,
+        name=name,
+        stall_seconds=DECODER_STALL_SECONDS,
+        memory_bytes=settings.memory_bytes,
+        cwd=folder,
+    ) as child:
+        child.feed(chunks)
+        yield from pictures_from(child.read_blocks(block_bytes(fmt)), fmt)
+        child.finish()
+
+
+def run_to_end(
+    command: list[str],
+    name: str,
+    folder: Path,
+    *,
+    chunks: Iterable[bytes] = (),
+    stall_seconds: float = ENCODER_STALL_SECONDS,
+    memory_bytes: int | None = None,
+) -> None:
+    """Run a tool that works on files in `folder`, or reads `chunks`. Raises ToolError."""
+    with ChildProcess(
+        command, name=name, stall_seconds=stall_seconds, memory_bytes=memory_bytes, cwd=folder
+    ) as child:
+        child.feed(chunks)
+        for _ in child.read():
+            pass
+        child.finish()
+
+
+def file_chunks(path: Path) -> Iterator[bytes]:
+    """What a tool wrote, in pieces."""
+    with path.open("rb") as file:
+        yield from read_chunks(file)
 
 
 @contextmanager

@@ -9,13 +9,11 @@ from nnvvc.errors import ToolMissing
 from nnvvc.picture import Matrix, Picture, PictureFormat
 from nnvvc.process import OUTPUT_FD, ChildProcess, run_tool
 from nnvvc.vvc.tools.base import (
-    DECODER_STALL_SECONDS,
     ENCODER_STALL_SECONDS,
     CodedFormat,
     DecoderSettings,
     VvcSettings,
-    block_bytes,
-    pictures_from,
+    decode_by,
     pix_fmt,
 )
 
@@ -122,15 +120,7 @@ class FFmpegDecoder:
             "-map", "0:v:0", "-fps_mode", "passthrough", "-noautoscale",
             "-pix_fmt", pix_fmt(fmt), "-f", "rawvideo", "pipe:1",
         ]  # fmt: skip
-        with ChildProcess(
-            command,
-            name="the FFmpeg decoder",
-            stall_seconds=DECODER_STALL_SECONDS,
-            memory_bytes=settings.memory_bytes,
-        ) as child:
-            child.feed(chunks)
-            yield from pictures_from(child.read_blocks(block_bytes(fmt)), fmt)
-            child.finish()
+        return decode_by(command, "the FFmpeg decoder", chunks, fmt, settings)
 
 
 @cache

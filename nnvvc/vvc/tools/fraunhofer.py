@@ -5,15 +5,14 @@ from collections.abc import Iterable, Iterator
 from fractions import Fraction
 
 from nnvvc.picture import Picture, PictureFormat
-from nnvvc.process import ChildProcess, run_tool
+from nnvvc.process import run_tool
 from nnvvc.vvc.tools.base import (
-    DECODER_STALL_SECONDS,
-    ENCODER_STALL_SECONDS,
     CodedFormat,
     DecoderSettings,
     VvcSettings,
-    block_bytes,
-    pictures_from,
+    decode_by,
+    file_chunks,
+    run_to_end,
     spool,
     working_folder,
 )
@@ -47,16 +46,8 @@ class VvencappEncoder:
     ) -> Iterator[bytes]:
         command = self.command(fmt, fps, settings)
         with working_folder() as folder:
-            with ChildProcess(
-                command, name="vvencapp", stall_seconds=ENCODER_STALL_SECONDS, cwd=folder
-            ) as child:
-                child.feed(picture.tobytes() for picture in frames)
-                for _ in child.read():
-                    pass
-                child.finish()
-            with (folder / "out.266").open("rb") as file:
-                while chunk := file.read(1 << 20):
-                    yield chunk
+            run_to_end(command, "vvencapp", folder, chunks=(picture.tobytes() for picture in frames))
+            yield from file_chunks(folder / "out.266")
 
 
 class VvdecappDecoder:
@@ -70,20 +61,10 @@ class VvdecappDecoder:
     def decode(
         self, chunks: Iterable[bytes], coded: CodedFormat, settings: DecoderSettings
     ) -> Iterator[Picture]:
-        fmt = coded.picture
         command = [find_tool("vvdecapp"), "-b", "in.266", "-o", "-", "-v", "1", "-t", str(settings.threads)]
         with working_folder() as folder:
             spool(chunks, folder / "in.266")
-            with ChildProcess(
-                command,
-                name="vvdecapp",
-                stall_seconds=DECODER_STALL_SECONDS,
-                memory_bytes=settings.memory_bytes,
-                cwd=folder,
-            ) as child:
-                child.feed(())
-                yield from pictures_from(child.read_blocks(block_bytes(fmt)), fmt)
-                child.finish()
+            yield from decode_by(command, "vvdecapp", (), coded.picture, settings, folder)
 
 
 def _version(path: str) -> str:

@@ -6,15 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from nnvvc.picture import Picture
-from nnvvc.process import ChildProcess
-from nnvvc.vvc.tools.base import (
-    DECODER_STALL_SECONDS,
-    CodedFormat,
-    DecoderSettings,
-    block_bytes,
-    pictures_from,
-    pix_fmt,
-)
+from nnvvc.vvc.tools.base import CodedFormat, DecoderSettings, decode_by, pix_fmt
 
 
 class PyAvDecoder:
@@ -34,15 +26,7 @@ class PyAvDecoder:
         threads = 1 if coded.one_ctu_wide else settings.threads
         command = [sys.executable, "-m", "nnvvc.vvc.tools.pyav", str(threads), pix_fmt(fmt)]
         command += [str(fmt.width), str(fmt.height), "conceal" if settings.conceal else "strict"]
-        with ChildProcess(
-            command,
-            name="the PyAV decoder",
-            stall_seconds=DECODER_STALL_SECONDS,
-            memory_bytes=settings.memory_bytes,
-        ) as child:
-            child.feed(chunks)
-            yield from pictures_from(child.read_blocks(block_bytes(fmt)), fmt)
-            child.finish()
+        return decode_by(command, "the PyAV decoder", chunks, fmt, settings)
 
 
 def _main(threads: int, wanted: str, width: int, height: int, conceal: bool) -> int:

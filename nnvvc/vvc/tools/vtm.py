@@ -8,15 +8,16 @@ from pathlib import Path
 
 from nnvvc.errors import ToolMissing
 from nnvvc.picture import Picture, PictureFormat
-from nnvvc.process import ChildProcess, run_tool
+from nnvvc.process import run_tool
 from nnvvc.vvc.tools.base import (
-    ENCODER_STALL_SECONDS,
     CodedFormat,
     DecoderSettings,
     VvcSettings,
     block_bytes,
+    file_chunks,
     pictures_from,
     read_blocks,
+    run_to_end,
     spool,
     working_folder,
 )
@@ -75,10 +76,8 @@ class VtmEncoder:
             spool((picture.tobytes() for picture in frames), folder / "in.yuv")
             count = (folder / "in.yuv").stat().st_size // block_bytes(fmt)
             command = [*self.command(fmt, fps, settings), f"--FramesToBeEncoded={count}"]
-            _run(command, folder, "the VTM encoder", ENCODER_STALL_SECONDS, None)
-            with (folder / "out.266").open("rb") as file:
-                while chunk := file.read(1 << 20):
-                    yield chunk
+            run_to_end(command, "the VTM encoder", folder)
+            yield from file_chunks(folder / "out.266")
 
 
 class VtmDecoder:
@@ -96,18 +95,16 @@ class VtmDecoder:
             spool(chunks, folder / "in.266")
             # `-d 0` keeps the coded bit depth. Neural filter payloads land in the working folder too.
             command = [find_tool("DecoderApp"), "-b", "in.266", "-o", "out.yuv", "-d", "0"]
-            _run(command, folder, "the VTM decoder", _STALL_SECONDS, settings.memory_bytes)
+            run_to_end(
+                command,
+                "the VTM decoder",
+                folder,
+                stall_seconds=_STALL_SECONDS,
+                memory_bytes=settings.memory_bytes,
+            )
             with (folder / "out.yuv").open("rb") as file:
                 blocks = read_blocks(file, block_bytes(coded.picture), "the VTM decoder")
                 yield from pictures_from(blocks, coded.picture)
-
-
-def _run(command: list[str], folder: Path, name: str, stall: float, memory: int | None) -> None:
-    with ChildProcess(command, name=name, stall_seconds=stall, memory_bytes=memory, cwd=folder) as child:
-        child.feed(())
-        for _ in child.read():
-            pass
-        child.finish()
 
 
 def _version(path: str) -> str:
