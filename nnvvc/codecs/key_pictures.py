@@ -62,7 +62,8 @@ class IntraKeys:
 
     def __init__(self, settings: VvcSettings, fps: Fraction, tool: str = "ffmpeg") -> None:
         same_tools = lossless_settings(settings, 0)
-        params = {name: value for name, value in same_tools.params.items() if name != "LambdaModifierI"}
+        only_lossless = ("LambdaModifierI", "MaxMTTDepthI")
+        params = {name: value for name, value in same_tools.params.items() if name not in only_lossless}
         self._settings = replace(same_tools, params=params)
         self._fps = fps
         self._tool = tool

@@ -43,6 +43,8 @@ def lossless_settings(settings: VvcSettings, log2_step: int) -> VvcSettings:
         "TransformSkipLog2MaxSize": "5",
         "ChromaTS": "1",
         "LambdaModifierI": "0.001",
+        # Other partitions make the lossless pictures smaller, which nobody sees, and take most of the time.
+        "MaxMTTDepthI": "0",
         "IntraQPOffset": str(_QP_OF_STEP[log2_step] - settings.qp),
         "GOPQPA": "0",
         "GOPSize": str(gop_size),
