@@ -1,0 +1,189 @@
+"""Pictures through the image pipeline: any size and format, damage, finetuning."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from nnvvc.adapt.latents import finetune, people_distortion
+from nnvvc.api import decode_chunks, encode_frames
+from nnvvc.codecs.image import image_model_in
+from nnvvc.codecs.picture_coder import decode_picture, encode_picture, image_model
+from nnvvc.errors import ConfigError, NnvvcError, PictureMismatch, UnknownModel
+from nnvvc.models import registry
+from nnvvc.models.image import ImageModel
+from nnvvc.models.lic import rate_lambda
+from nnvvc.models.planes import planes_of_picture
+from nnvvc.options import DecodeOptions, EncodeOptions
+from nnvvc.picture import Chroma, Picture, PictureFormat, VideoFormat
+from nnvvc.vvc.tools import VvcSettings
+from tests.models.tiny_image import MODEL
+
+SIZES = [(1, 1), (1, 64), (64, 1), (2, 3), (17, 33), (63, 65), (255, 257)]
+
+
+@pytest.fixture(autouse=True)
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ImageModel]:
+    for purpose in ("people", "machines"):
+        shutil.copy(MODEL, tmp_path / f"image_{purpose}.safetensors")
+    monkeypatch.setattr(registry, "WEIGHTS", tmp_path)
+    registry.reference.cache_clear()
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield image_model(registry.reference(registry.IMAGE_PEOPLE))
+    torch.set_num_threads(before)
+    registry.reference.cache_clear()
+    image_model.cache_clear()
+
+
+def picture(fmt: PictureFormat, seed: int = 0) -> Picture:
+    """Smooth shapes with some noise."""
+    rng = np.random.default_rng(seed)
+    top = (1 << fmt.bit_depth) - 1
+    planes = []
+    for height, width in fmt.plane_shapes:
+        y, x = np.mgrid[:height, :width]
+        wave = np.sin(x / 11 + seed) * np.cos(y / 7) * 0.3 + 0.5
+        noisy = (wave + 0.02 * rng.standard_normal((height, width))) * top
+        planes.append(np.clip(np.rint(noisy), 0, top).astype(np.uint16))
+    return Picture(tuple(planes), fmt)
+
+
+def options(qp: int = 20, **more: object) -> EncodeOptions:
+    return EncodeOptions(codec="image", vvc=VvcSettings(qp), **more)  # type: ignore[arg-type]
+
+
+def stream_of(pictures: list[Picture], chosen: EncodeOptions, *, still: bool = True) -> bytes:
+    video = VideoFormat(pictures[0].format, Fraction(25), len(pictures), still)
+    return b"".join(encode_frames(pictures, video, chosen))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_any_size(size: tuple[int, int]) -> None:
+    original = picture(PictureFormat(*size))
+    (decoded,) = decode_chunks([stream_of([original], options())])
+    assert decoded.format == original.format
+
+
+@pytest.mark.parametrize("profile", ["fast", "base", "high"])
+@pytest.mark.parametrize("depth", [8, 10])
+@pytest.mark.parametrize("chroma", [Chroma.C400, Chroma.C420])
+def test_decoder_gives_what_the_encoder_had(
+    profile: str, depth: int, chroma: Chroma, tiny: ImageModel
+) -> None:
+    fmt = PictureFormat(81, 50, depth, chroma)
+    original = picture(fmt)
+    stream = stream_of([original], options(profile=profile))
+    (coded,) = decode_chunks([stream], DecodeOptions(coded=True))
+    expected = encode_picture(tiny, original.with_bit_depth(10), 20, profile)
+    assert all(np.array_equal(a, b) for a, b in zip(coded.planes, expected.picture.planes, strict=True))
+    again = decode_picture(tiny, expected.body, expected.picture.format)
+    assert all(np.array_equal(a, b) for a, b in zip(coded.planes, again.planes, strict=True))
+    (shown,) = decode_chunks([stream])
+    assert shown.format == fmt
+
+
+def test_finer_is_larger_and_better() -> None:
+    original = picture(PictureFormat(128, 128))
+    sizes, errors = [], []
+    for qp in (5, 30, 55):
+        stream = stream_of([original], options(qp))
+        (decoded,) = decode_chunks([stream])
+        sizes.append(len(stream))
+        errors.append(float(np.square(decoded.planes[0].astype(float) - original.planes[0]).mean()))
+    assert sizes == sorted(sizes, reverse=True)
+    assert errors[0] < errors[2]
+
+
+@pytest.mark.parametrize("scale", ["3/4", "1/2", "1/4"])
+def test_coded_scale(scale: str) -> None:
+    original = picture(PictureFormat(101, 67))
+    stream = stream_of([original], options(scale=Fraction(scale)))
+    (coded,) = decode_chunks([stream], DecodeOptions(coded=True))
+    assert coded.format.width == -(-101 * Fraction(scale) // 1)
+    (decoded,) = decode_chunks([stream])
+    assert decoded.format == original.format
+    assert stream_of([original], options(scale=None))
+
+
+def test_several_pictures_and_the_models_named() -> None:
+    fmt = PictureFormat(64, 48)
+    pictures = [picture(fmt, seed) for seed in range(3)]
+    stream = stream_of(pictures, options(purpose="machines"), still=False)
+    assert len(list(decode_chunks([stream]))) == 3
+    assert stream_of(pictures, options(), still=False) != stream
+
+
+def test_other_weights_are_a_named_error(tmp_path: Path) -> None:
+    stream = stream_of([picture(PictureFormat(20, 20))], options())
+    file = tmp_path / "image_people.safetensors"
+    file.write_bytes(file.read_bytes() + b"\0")
+    registry.reference.cache_clear()
+    image_model.cache_clear()
+    with pytest.raises(UnknownModel, match="other weights"):
+        decode_chunks([stream])
+    file.unlink()
+    registry.reference.cache_clear()
+    image_model.cache_clear()
+    with pytest.raises(UnknownModel, match="not part of this installation"):
+        decode_chunks([stream])
+
+
+def test_streams_without_a_known_model() -> None:
+    from nnvvc.bitstream.header import ModelReference, Pipeline, StreamHeader
+
+    video = VideoFormat(PictureFormat(8, 8))
+    with pytest.raises(UnknownModel):
+        image_model_in(StreamHeader(Pipeline.IMAGE, video, models=(ModelReference(999, bytes(4)),)))
+
+
+def test_filters_are_refused() -> None:
+    with pytest.raises(ConfigError):
+        stream_of([picture(PictureFormat(8, 8))], options(filter="machines"))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_damage_ends_in_an_error(seed: int) -> None:
+    stream = bytearray(stream_of([picture(PictureFormat(40, 40))], options()))
+    rng = np.random.default_rng(seed)
+    at = int(rng.integers(8, len(stream)))
+    if seed % 2:
+        del stream[at:]
+    else:
+        stream[at] ^= 1 << int(rng.integers(8))
+    with pytest.raises(NnvvcError):
+        list(decode_chunks([bytes(stream)]))
+
+
+def test_other_reconstructions_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = stream_of([picture(PictureFormat(40, 40))], options())
+    synthesise = ImageModel.synthesise
+    monkeypatch.setattr(ImageModel, "synthesise", lambda *a: (synthesise(*a) + 1).clamp(0, 1023))
+    with pytest.raises(PictureMismatch):
+        list(decode_chunks([stream]))
+
+
+def test_finetuning_lowers_the_cost(tiny: ImageModel) -> None:
+    qp = 25
+    planes = planes_of_picture(picture(PictureFormat(128, 64, 10)), 64)
+    latents, hyper = tiny.analyse(planes, qp)
+
+    def cost(pair: tuple[torch.Tensor, torch.Tensor]) -> float:
+        bits, decoded = tiny.forward(*pair, qp, "high")
+        error = people_distortion((tiny.synthesise(decoded, qp).float() - 512) / 256, planes)
+        return bits / (128 * 64) + float(error / rate_lambda(torch.tensor([float(qp)])))
+
+    better = finetune(tiny, planes, latents, hyper, qp, "high", steps=25)
+    assert cost(better) < cost((latents, hyper))
+
+
+def test_decoding_does_not_depend_on_the_source_depth() -> None:
+    fmt = PictureFormat(32, 32, 10)
+    stream = stream_of([picture(fmt)], options())
+    assert next(iter(decode_chunks([stream]))).format == fmt
+    assert replace(fmt, bit_depth=8).samples == fmt.samples
