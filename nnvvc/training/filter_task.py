@@ -15,7 +15,7 @@ from nnvvc.models.filters import PictureFilter, enlargement, filter_config, load
 from nnvvc.training.filter_data import PATCH, CodedFile, make_patches
 from nnvvc.training.photos import data_folder
 from nnvvc.training.runner import to_device
-from nnvvc.training.tasknets import TaskNetwork, feature_loss
+from nnvvc.models.tasknets import TaskNetwork, feature_loss
 
 FEATURES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "nanodet_plus_m": (("feat8", "feat16"), ("feat8", "feat16", "feat32")),

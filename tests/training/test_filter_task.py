@@ -12,7 +12,7 @@ import torch
 from nnvvc.models.filters import load_filter
 from nnvvc.training.filter_data import CodedFile, code_patches, cut_patches, make_patches
 from nnvvc.training.filter_task import FEATURES, FilterTask, initialise
-from tests.training.test_tasknets import make_network
+from tests.models.test_tasknets import make_network
 
 TINY = {"widths": [8, 8, 8], "blocks": [0, 1]}
 

@@ -1,8 +1,9 @@
 """Task networks for losses: an interpreter of ONNX graphs in torch, with gradients, and the feature loss.
 
-The networks (ONNX, opset 13, float32, NCHW) are not part of the project: their folder is named by the
-recipe or by the environment variable `NNVVC_NETS`. Beside each `NAME.onnx` lies a `NAME.json` whose `input`
-gives channel order, mean and scale. Only `LOSS_NETWORKS` may be used in training; the others are the judges.
+Training and an encoder's choices for machines use them. The networks (ONNX, opset 13, float32, NCHW) are
+not part of the project: their folder is named by the recipe or by the environment variable `NNVVC_NETS`.
+Beside each `NAME.onnx` lies a `NAME.json` whose `input` gives channel order, mean and scale. Only
+`LOSS_NETWORKS` may be used here; the others are the judges.
 """
 
 import json
@@ -121,7 +122,7 @@ class OnnxNetwork(nn.Module):
             import onnx
             from onnx import numpy_helper
         except ImportError as error:
-            raise ConfigError("training needs the package onnx: pip install 'nnvvc[train]'") from error
+            raise ConfigError("loss networks need the package onnx: pip install 'nnvvc[train]'") from error
         if not path.is_file():
             raise ConfigError(f"{path} is missing; NNVVC_NETS must name the folder of the task networks")
         graph = onnx.load(path).graph
@@ -199,11 +200,13 @@ class TaskNetwork(nn.Module):
         return features
 
 
-def feature_loss(features: Sequence[Tensor], originals: Sequence[Tensor], grid: int = 1) -> Tensor:
+def feature_loss(
+    features: Sequence[Tensor], originals: Sequence[Tensor], grid: int | tuple[int, int] = 1
+) -> Tensor:
     """Squared difference / mean square of the original's features, averaged over the tensors.
 
-    Returns (N, grid, grid): one value for each of grid x grid equal blocks of every picture; the mean square
-    is the whole picture's, so that the mean over the blocks is the picture's loss.
+    Returns (N, grid, grid), or (N, *grid): one value for each of that many equal blocks of every picture; the
+    mean square is the whole picture's, so that the mean over the blocks is the picture's loss.
     """
     losses = []
     for feature, original in zip(features, originals, strict=True):

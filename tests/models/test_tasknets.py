@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from nnvvc.errors import ConfigError
-from nnvvc.training.tasknets import OnnxNetwork, TaskNetwork, feature_loss
+from nnvvc.models.tasknets import OnnxNetwork, TaskNetwork, feature_loss
 
 onnx = pytest.importorskip("onnx")
 
