@@ -103,7 +103,7 @@ class ImageModel:
         self.networks = networks.eval()
         self.rates, self.tables, self.answer, self.digest = rates, tables, answer, digest
         self.config = networks.config
-        self._models = Models(tables)
+        self.symbol_models = Models(tables)
         self._costs = [-np.log2(t / float(1 << PRECISION)) for t in tables.split()]
         self.path = REFERENCE
 
@@ -195,8 +195,8 @@ class ImageModel:
     @torch.no_grad()
     def compress(self, latents: Tensor, hyper: Tensor, q: int, profile: str) -> tuple[bytes, Tensor]:
         """Code analysed (or finetuned) latents: the bytes, and the decoded latents in 2**-12."""
-        coder = SymbolEncoder(self._models)
-        decoded = self._code(latents, hyper, q, profile, coder.encode)
+        coder = SymbolEncoder(self.symbol_models)
+        decoded = self.code(latents, hyper, q, profile, coder.encode)
         return coder.finish(), decoded
 
     @torch.no_grad()
@@ -214,10 +214,10 @@ class ImageModel:
                     over.sum()
                 )
 
-        decoded = self._code(latents, hyper, q, profile, count)
+        decoded = self.code(latents, hyper, q, profile, count)
         return bits, decoded
 
-    def _code(
+    def code(
         self,
         latents: Tensor,
         hyper: Tensor,
@@ -252,7 +252,7 @@ class ImageModel:
 
         Raises DamagedStream or TruncatedStream.
         """
-        coder = SymbolDecoder(self._models, data)
+        coder = SymbolDecoder(self.symbol_models, data)
         wide, high = padded_size(width, height)
         shape = (1, self.config.hyper, high // HYPER_STRIDE, wide // HYPER_STRIDE)
         hyper = torch.from_numpy(coder.decode(self._hyper_indices(shape, q)).astype(np.int64))

@@ -20,6 +20,8 @@ from nnvvc.models.lic import HYPER_STRIDE, Lic, rate_lambda
 from nnvvc.models.planes import LEVELS, planes_of_picture
 from nnvvc.models.simulate import simulate, squared_error
 from nnvvc.picture import Matrix
+from nnvvc.training.calibrate import rates_of_qps
+from nnvvc.training.fit_tables import fit_tables
 from nnvvc.training.photos import Photos, data_folder, read_rgb
 
 HELD_OUT_SIZE = 384
@@ -34,7 +36,8 @@ class ImageTask:
     trained; they share all but their last layers. rates: q is drawn evenly from this range.
     rounding_from: progress from which training sees integer rounding; corrections_from: from which the
     nonlinear branches of the transforms take part. noise_until: the rate is that of noisy, not of rounded
-    values, until then. start: a checkpoint or exported model whose weights to start from.
+    values, until then. calibration: the luma PSNR that each QP should give on the held-out pictures.
+    start: a checkpoint or exported model whose weights to start from.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class ImageTask:
         fresh: tuple[str, ...] = (),
         rate_balance: float = 0.75,
         limit: int | None = None,
+        calibration: dict[int, float] | None = None,
     ) -> None:
         self.model = Lic(config_from(config or {}))
         self.progress = 0.0
@@ -65,8 +69,9 @@ class ImageTask:
         self.chroma_weights = (float(chroma_weights[0]), float(chroma_weights[1]))
         self.rate_balance = rate_balance
         self.photos = Photos(data_folder(data, "train"), limit)
-        files = sorted(data_folder(held_out, "kodak").glob("*"))[4::6]
-        self.held_out = [self._centre(read_rgb(f)) for f in files]
+        self.calibration = {int(qp): float(psnr) for qp, psnr in (calibration or {}).items()}
+        self.held_out_files = sorted(data_folder(held_out, "kodak").glob("*"))
+        self.held_out = [self._centre(read_rgb(f)) for f in self.held_out_files[4::6]]
         self._start_from_klt()
         if start is not None:
             state = torch.load(start, map_location="cpu", weights_only=True)
@@ -145,14 +150,32 @@ class ImageTask:
         return {"score": sum(costs) / len(costs), **scores}
 
     def export(self, folder: Path, facts: dict[str, Any]) -> None:
-        """Write `image.safetensors` and its model card `image.json`."""
+        """Write `image.safetensors` and its model card `image.json`.
+
+        The QPs are calibrated where the recipe says how, and the probability tables fitted to training
+        photos.
+        """
         file = folder / "image.safetensors"
         model = save_model(copy.deepcopy(self.model), file)
+        q = None
+        if self.calibration:
+            q = rates_of_qps(model, self._calibration_pictures(), self.calibration)
+            model = save_model(copy.deepcopy(self.model), file, q=q)
+        rng = np.random.default_rng(5)
+        photos = [self.photos.planes(rng, 1, 256) for _ in range(96)]
+        tables = fit_tables(model, photos, [17, 22, 27, 32, 37, 42, 47, 52])
+        model = save_model(copy.deepcopy(self.model), file, tables, q)
         card = {
             "model": "learned image codec",
             "sha256": model.digest.hex(),
+            "bytes": file.stat().st_size,
             "parameters": sum(p.numel() for p in self.model.parameters()),
+            "rate index of QP": None if q is None else [round(float(v), 2) for v in q],
             **facts,
         }
         with atomic_path(file.with_suffix(".json")) as path:
             path.write_text(json.dumps(card, indent=1, default=str) + "\n")
+
+    def _calibration_pictures(self) -> list[Tensor]:
+        pictures = [rgb_to_picture(read_rgb(f), 10, Matrix.BT709) for f in self.held_out_files]
+        return [planes_of_picture(p, HYPER_STRIDE) for p in pictures]
