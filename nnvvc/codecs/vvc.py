@@ -11,6 +11,7 @@ from nnvvc.bitstream.header import Pipeline, StreamHeader, scaled_size
 from nnvvc.bitstream.muxer import Muxer, PeriodVerifier
 from nnvvc.bitstream.nal import IDR, NalHeader, NalUnitType, join_annex_b, split_annex_b
 from nnvvc.bitstream.parameter_sets import CodedSize, read_vui
+from nnvvc.bitstream.sei import SeiMessage, write_sei
 from nnvvc.codecs import filtering
 from nnvvc.codecs.base import DecodedVideo
 from nnvvc.codecs.vvc_pictures import Reconstruction, coded_format_of, decoded, vvc_bytes
@@ -56,9 +57,16 @@ class VvcCodec:
         if options.picture_hash != "none":
             hash_type = {"SEIDecodedPictureHash": _HASH_TYPES[options.picture_hash]}
             settings = replace(settings, params=hash_type | dict(settings.params))
-        prepared = (to_coded(resample(f, source.width, source.height), coded) for f in not_empty(frames))
+        taken = list(not_empty(frames)) if video.still else not_empty(frames)
+        prepared = (to_coded(resample(f, source.width, source.height), coded) for f in taken)
         chunks = encoder(options.encoder).encode(prepared, coded, video.fps, settings)
-        yield from mux(chunks, header)
+        if isinstance(taken, list) and models:
+            from nnvvc.codecs.filter_choice import choice_for
+
+            whole = list(chunks)
+            yield from mux(whole, header, choice_for(whole, taken[0], header, source))
+        else:
+            yield from mux(chunks, header)
 
     def decode(self, stream: Demuxer, options: DecodeOptions) -> DecodedVideo:
         size = _size(stream.first)
@@ -77,6 +85,8 @@ class VvcCodec:
             target = replace(source.picture, bit_depth=depth)
             qp = filtering.key_slice_qp(stream.first, stream.sets)
             apply = NeuralFilter(used, scaled, target, header.scale, qp)
+            if source.still and apply.filters > 1:
+                apply.choice = filtering.choice_in(stream.first, apply.map_shape, apply.filters)
             filtered = map(apply, _decode(stream, size, coded, options))
             return DecodedVideo(replace(source, picture=target), filtered, stream.notes)
         pictures = _decode(stream, size, coded, options)
@@ -103,8 +113,11 @@ def not_empty(frames: Iterable[Picture]) -> Iterator[Picture]:
         raise InputError("the input has no pictures")
 
 
-def mux(chunks: Iterable[bytes], header: StreamHeader) -> Iterator[bytes]:
-    """An encoder's stream as one of ours: decoded on the way, for the hashes of its pictures."""
+def mux(chunks: Iterable[bytes], header: StreamHeader, message: SeiMessage | None = None) -> Iterator[bytes]:
+    """An encoder's stream as one of ours: decoded on the way, for the hashes of its pictures.
+
+    message: goes into the first access unit, before its slices.
+    """
     messages = filtering.messages_for(header)
     ready: deque[bytes] = deque()
     muxer = Muxer(header, ready.append)
@@ -115,6 +128,8 @@ def mux(chunks: Iterable[bytes], header: StreamHeader) -> Iterator[bytes]:
             data = unit.tobytes()
             if messages:
                 filtering.announce(unit, messages, first=coded is None)
+            if message is not None and coded is None:
+                unit.insert(write_sei([message]))
             if coded is None:
                 coded = coded_format_of(_size(unit))
             muxer.add(unit)

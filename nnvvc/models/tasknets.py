@@ -19,6 +19,8 @@ from torch import Tensor, nn
 
 from nnvvc.errors import ConfigError
 
+FOLDER_VARIABLE = "NNVVC_NETS"
+
 LOSS_NETWORKS = ("nanodet_plus_m", "picodet_s", "squeezenet_v1.1")
 """Networks that training may see; a gain that is to count has to show on networks outside this list."""
 
@@ -186,7 +188,7 @@ class TaskNetwork(nn.Module):
         super().__init__()
         if name not in LOSS_NETWORKS:
             raise ConfigError(f"{name} is not a loss network: training may use {', '.join(LOSS_NETWORKS)}")
-        folder = folder or Path(os.environ.get("NNVVC_NETS", "nets"))
+        folder = folder or Path(os.environ.get(FOLDER_VARIABLE, "nets"))
         self.network = OnnxNetwork(folder / f"{name}.onnx")
         given = json.loads((folder / f"{name}.json").read_text())["input"]
         self.bgr: bool = given["order"] == "BGR"

@@ -1,5 +1,6 @@
 """The filter for machines around VVC: real streams, with a small filter made here."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from nnvvc.adapt import block_choice
 from nnvvc.api import decode_chunks, encode_frames
 from nnvvc.bitstream.demuxer import Demuxer
 from nnvvc.bitstream.nal import NalHeader, NalUnitType
@@ -21,6 +23,7 @@ from nnvvc.models.filters import FilterConfig, PictureFilter, save_filter
 from nnvvc.options import DecodeOptions, EncodeOptions
 from nnvvc.picture import Picture, PictureFormat, VideoFormat
 from nnvvc.vvc.tools import VvcSettings
+from tests.models.test_tasknets import make_network
 
 QP = 41
 
@@ -197,3 +200,55 @@ def test_tiles_join_without_a_seam(weights: Path, monkeypatch: pytest.MonkeyPatc
         results.append(apply(picture))
     for a, b in zip(results[0].planes, results[1].planes, strict=True):
         assert np.abs(a.astype(int) - b).max() <= 1
+
+
+def test_several_filters_are_chosen_by_block(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnx")
+    model = PictureFilter(FilterConfig(widths=(4, 4, 4), blocks=(0, 0), branches=3)).requires_grad_(False)
+    for number, branch in enumerate(model.branches):
+        branch.heads["1"].bias[:4] = (0.1, 0.0, -0.1)[number]
+    save_filter(model, weights, {})
+    filter_registry.filter_reference.cache_clear()
+    for name in block_choice.FEATURES:
+        make_network(tmp_path / f"{name}.onnx")
+        given = {"order": "RGB", "mean": [0, 0, 0], "scale": [0.01, 0.01, 0.01]}
+        (tmp_path / f"{name}.json").write_text(json.dumps({"input": given}))
+    monkeypatch.setenv("NNVVC_NETS", str(tmp_path))
+    monkeypatch.setattr(block_choice, "FEATURES", dict.fromkeys(block_choice.FEATURES, ("feat8",)))
+    block_choice._networks.cache_clear()
+    fmt = video(290, 130, still=True)
+    stream = encoded(fmt)
+    block_choice._networks.cache_clear()
+    (filtered,), (plain,) = decoded(stream, purpose="machines"), decoded(stream)
+    # The filter that changes nothing is right for the picture, and everywhere.
+    assert np.abs(filtered.planes[0].astype(int) - plain.planes[0]).max() <= 1
+    unit = Demuxer([stream]).first
+    choice = filtering.choice_in(unit, (2, 3), 3)
+    assert choice is not None and (choice == 1).all()
+    monkeypatch.delenv("NNVVC_NETS")
+    without = encoded(fmt)
+    assert filtering.choice_in(Demuxer([without]).first, (2, 3), 3) is None
+    (first,) = decoded(without, purpose="machines")
+    assert abs((first.planes[0].astype(int) - plain.planes[0]).mean() - 21.9) < 0.7
+    assert len(stream) - len(without) < 40
+
+
+def test_blocks_are_put_together_as_chosen(weights: Path) -> None:
+    model = PictureFilter(FilterConfig(widths=(4, 4, 4), blocks=(0, 0), branches=2)).requires_grad_(False)
+    model.branches[1].heads["1"].bias[:4] = 0.1
+    save_filter(model, weights, {})
+    filter_registry.filter_reference.cache_clear()
+    fmt = video(290, 131).picture
+    choice = np.array([[0, 1, 0], [1, 0, 1]], np.uint8)
+    used = filter_registry.filter_reference(filter_registry.FILTER_MACHINES)
+    apply = NeuralFilter(used, fmt, fmt, Fraction(1), QP, choice)
+    assert apply.map_shape == choice.shape
+    picture = frames(VideoFormat(fmt, frames=1))[0]
+    change = apply(picture).planes[0].astype(int) - picture.planes[0]
+    assert set(np.unique(change[:128, 128:256])) <= {21, 22} and set(np.unique(change[128:, :128])) <= {
+        21,
+        22,
+    }
+    assert not change[:128, :128].any() and not change[:128, 256:].any() and not change[128:, 128:256].any()

@@ -1,0 +1,71 @@
+"""An encoder's choice among filters for machines, block by block, by the features of the loss networks."""
+
+import os
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nnvvc.entropy.block_map import BlockMap
+from nnvvc.media.colour import picture_to_rgb
+from nnvvc.models.tasknets import FOLDER_VARIABLE, TaskNetwork, feature_loss
+from nnvvc.picture import Picture
+
+BLOCK = 128
+"""Side of a block, luma samples of the output picture: the best of those tried in arXiv 2406.12367."""
+
+FEATURES = {
+    "nanodet_plus_m": ("feat8", "feat16"),
+    "picodet_s": ("feat8", "feat16"),
+    "squeezenet_v1.1": ("f1", "f3"),
+}
+"""The networks that choose, and the outputs they are compared at."""
+
+
+def map_shape(width: int, height: int) -> tuple[int, int]:
+    """(rows, columns) of the blocks of a picture."""
+    return -(-height // BLOCK), -(-width // BLOCK)
+
+
+def available() -> bool:
+    """Whether a choice can be made: NNVVC_NETS names the folder of the loss networks."""
+    return FOLDER_VARIABLE in os.environ
+
+
+@lru_cache(maxsize=1)
+def _networks() -> dict[str, TaskNetwork]:
+    return {name: TaskNetwork(name).requires_grad_(False) for name in FEATURES}
+
+
+def choose(candidates: Sequence[Picture], original: Picture) -> BlockMap:
+    """Number of the best candidate of every block.
+
+    candidates: differently filtered pictures of the original's size. Raises ConfigError where the loss
+    networks are not there.
+    """
+    losses = block_losses(candidates, original)
+    best: NDArray[np.uint8] = losses.argmin(0).astype(np.uint8)
+    return best
+
+
+@torch.inference_mode()
+def block_losses(candidates: Sequence[Picture], original: Picture) -> NDArray[np.float32]:
+    """(candidates, rows, columns): feature loss in every block, the mean over the networks."""
+    grid = map_shape(original.format.width, original.format.height)
+    pictures = [_tensor(p) for p in (original, *candidates)]
+    total = torch.zeros(len(candidates), *grid)
+    for name, network in _networks().items():
+        wanted, *found = (network(p, FEATURES[name]) for p in pictures)
+        total += torch.cat([feature_loss(f, wanted, grid) for f in found])
+    return (total / len(FEATURES)).numpy()
+
+
+def _tensor(picture: Picture) -> Tensor:
+    """RGB (1, 3, H, W) in 0..1, padded by edge replication to whole blocks."""
+    rgb = torch.from_numpy(picture_to_rgb(picture)).permute(2, 0, 1)[None].float() / 255
+    height, width = rgb.shape[2:]
+    return F.pad(rgb, (0, -width % BLOCK, 0, -height % BLOCK), mode="replicate")

@@ -1,0 +1,39 @@
+"""The encoder's side of several filters for machines: which is for which block of a single picture."""
+
+from collections.abc import Sequence
+
+from nnvvc.adapt.block_choice import available, choose
+from nnvvc.bitstream.access_unit import AccessUnits
+from nnvvc.bitstream.header import StreamHeader
+from nnvvc.bitstream.nal import split_annex_b
+from nnvvc.bitstream.sei import SeiMessage
+from nnvvc.codecs.filtering import choice_message, filter_in, key_slice_qp
+from nnvvc.codecs.neural_filter import NeuralFilter
+from nnvvc.codecs.vvc_pictures import coded_format_of
+from nnvvc.errors import ToolFailed
+from nnvvc.picture import Picture, PictureFormat
+from nnvvc.vvc.tools import DecoderSettings, decoder
+
+
+def choice_for(
+    chunks: Sequence[bytes], original: Picture, header: StreamHeader, scaled: PictureFormat
+) -> SeiMessage | None:
+    """The choice for a coded picture, by the loss networks.
+
+    chunks: its VVC stream. scaled: the original's format at its coded size. None where there is nothing to
+    choose, where the first filter is best everywhere, and where the networks are not there (`NNVVC_NETS`).
+    """
+    used = filter_in(header, "machines")
+    if used is None or not available():
+        return None
+    units = AccessUnits(split_annex_b(chunks))
+    unit = next(iter(units))
+    qp = key_slice_qp(unit, units.sets)
+    apply = NeuralFilter(used, scaled, original.format, header.scale, qp)
+    if apply.filters == 1 or unit.size is None:
+        return None
+    picture = next(decoder().decode(chunks, coded_format_of(unit.size), DecoderSettings()), None)
+    if picture is None:
+        raise ToolFailed("the VVC decoder gave no picture of a stream just encoded")
+    blocks = choose(apply.candidates(picture, tuple(range(apply.filters))), original)
+    return choice_message(blocks, apply.filters) if blocks.any() else None
