@@ -2,14 +2,16 @@
 
 from nnvvc.bitstream.fields import Structure, table
 from nnvvc.bitstream.header import STREAM_HEADER
+from nnvvc.bitstream.intra_sets import INTRA_SETS
 from nnvvc.bitstream.key_slice import KEY_SLICE
+from nnvvc.bitstream.learned_picture import LEARNED_PICTURE
 from nnvvc.bitstream.nal import OURS
 from nnvvc.bitstream.parameter_sets import PPS, SPS_WHOLE, VUI
 from nnvvc.bitstream.payload import PAYLOAD, PERIOD_HASH, PayloadKind
 from nnvvc.bitstream.sei import DECODED_PICTURE_HASH, NNPF_ACTIVATION, NNPF_CHARACTERISTICS, USER_DATA
 from nnvvc.bitstream.slice_header import SLICE_WITH_PICTURE_HEADER
 
-OWN = (PAYLOAD, STREAM_HEADER, KEY_SLICE, PERIOD_HASH)
+OWN = (PAYLOAD, STREAM_HEADER, LEARNED_PICTURE, KEY_SLICE, INTRA_SETS, PERIOD_HASH)
 """Structures of this format."""
 
 STANDARD = (

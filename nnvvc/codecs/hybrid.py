@@ -11,12 +11,13 @@ from dataclasses import replace
 from nnvvc.bitstream.access_unit import AccessUnit
 from nnvvc.bitstream.demuxer import Demuxer
 from nnvvc.bitstream.header import Pipeline, StreamHeader
+from nnvvc.bitstream.intra_sets import SETS, with_parameter_sets
 from nnvvc.bitstream.key_slice import KeySlice, PictureCodec
 from nnvvc.bitstream.muxer import PeriodVerifier
 from nnvvc.bitstream.nal import NalHeader, NalUnitType, join_annex_b
 from nnvvc.bitstream.payload import PayloadKind
 from nnvvc.codecs.base import DecodedVideo
-from nnvvc.codecs.hybrid_encoder import HybridEncoder, key_planes, with_parameter_sets
+from nnvvc.codecs.hybrid_encoder import HybridEncoder, key_planes
 from nnvvc.codecs.image import automatic_scale
 from nnvvc.codecs.key_pictures import KeyPictureCoder, coder_for, coder_of
 from nnvvc.codecs.vvc import check_size, not_empty, restored, scaled_format
@@ -90,6 +91,9 @@ class HybridCodec:
         assert header is not None
         scaled = scaled_format(header.source.picture, header.scale)
         for unit in with_key_pictures(stream, self._decoding(header), scaled, conceal=False):
+            # Each key picture can be tuned into, as in other streams.
+            if unit.irap and not any(nal[1] >> 3 in SETS for nal in unit.nals):
+                unit.nals[:0] = stream.sets.nal_units()
             yield join_annex_b(unit.vvc_nals())
 
 
@@ -138,7 +142,7 @@ def _place_slice(
         raise DamagedStream(f"a key picture is not of the {fmt.width}x{fmt.height} samples that were coded")
     data = key.picture
     if key.codec is PictureCodec.VVC_INTRA:
-        data = with_parameter_sets(data, unit.nals)
+        data = with_parameter_sets(data, stream.sets.nal_units())
     picture = stepped(to_coded(keys.decode(key.codec, data, fmt), coded_format(fmt)), key.log2_step)
     padded = key_planes(picture, unit.size)
     planes = apply_patch(padded.planes, key.patch, CODED_BIT_DEPTH)

@@ -18,6 +18,7 @@ from nnvvc.bitstream.access_unit import AccessUnit, AccessUnits
 from nnvvc.bitstream.bits import BitReader
 from nnvvc.bitstream.fields import Values
 from nnvvc.bitstream.header import StreamHeader
+from nnvvc.bitstream.intra_sets import SETS, without_parameter_sets
 from nnvvc.bitstream.key_slice import KeySlice, PictureCodec
 from nnvvc.bitstream.muxer import Muxer
 from nnvvc.bitstream.nal import NalHeader, NalUnitType, join_annex_b, rbsp, split_annex_b
@@ -56,8 +57,6 @@ _AFTER_SLICES = frozenset(
     }
 )
 
-_SETS = (NalUnitType.SPS, NalUnitType.PPS)
-
 
 @dataclass(frozen=True)
 class _Key:
@@ -92,6 +91,7 @@ class _Dropped:
     nal_unit_type: NalUnitType
     header: Values
     context: Values
+    sets: list[bytes]
 
 
 class HybridEncoder:
@@ -113,6 +113,7 @@ class HybridEncoder:
         self._dropped: dict[int, _Dropped] = {}
         self._lock = threading.Lock()
         self._shown = 0
+        self._sent: dict[int, bytes] = {}
 
     def encode(self, frames: Iterable[Picture]) -> Iterator[bytes]:
         """The stream, in pieces. Raises ToolError, UnsupportedStream, and what `frames` raises."""
@@ -128,6 +129,7 @@ class HybridEncoder:
                     data = join_annex_b(_without_window(nal) for nal in unit.nals)
                     if unit.irap:
                         self._drop_slices(unit, segment.first + unit.poc, units.sets)
+                    unit.nals = self._needed(unit.nals)
                     self._muxer.add(unit, complete=not unit.irap)
                     reconstruction.add(data, _padded_format(unit.size))
                     yield from self._written()
@@ -211,6 +213,24 @@ class HybridEncoder:
             self._dropped[index] = dropped
         unit.nals = kept
 
+    def _needed(self, nals: list[bytes]) -> list[bytes]:
+        """Without delimiters, and without parameter sets that were sent before where groups are open.
+
+        Closed groups keep theirs: they can be cut out.
+        """
+        needed = []
+        for nal in nals:
+            kind = nal[1] >> 3
+            if kind == NalUnitType.AUD:
+                continue
+            if kind in SETS and not self._closed:
+                # One of each kind: VVenC numbers them all 0.
+                if self._sent.get(kind) == nal:
+                    continue
+                self._sent[kind] = nal
+            needed.append(nal)
+        return needed
+
     def _take(self, picture: Picture) -> None:
         """Of each picture that VVenC's stream decodes to, uncropped: called in a thread of the decoder."""
         index = self._shown
@@ -240,7 +260,7 @@ class HybridEncoder:
                 dropped, first.nals = _split_slices(first, units.sets)
                 template = first, dropped
             first, dropped = template
-            nals = list(first.nals) if index == 0 else [n for n in first.nals if _is_delimiter(n)]
+            nals = self._needed(first.nals) if index == 0 else []
             unit = replace(first, nals=nals, payloads=[])
             _insert_payload(replace(dropped, unit=unit), key.coded, 0, b"")
             self._muxer.add(unit)
@@ -266,7 +286,7 @@ def _split_slices(unit: AccessUnit, sets: ParameterSets) -> tuple[_Dropped, list
             fields = read_key_slice(nal, sets, picture_header)
             context = sets.context(fields["ph_pic_parameter_set_id"])
             check_parameter_sets(context)
-            dropped = _Dropped(unit, header.type, fields, context)
+            dropped = _Dropped(unit, header.type, fields, context, sets.nal_units())
         else:
             kept.append(nal)
     if dropped is None:
@@ -279,27 +299,10 @@ def _insert_payload(dropped: _Dropped, coded: CodedKey, log2_step: int, patch: b
     nals = dropped.unit.nals
     data = coded.data
     if coded.codec is PictureCodec.VVC_INTRA:
-        data = _without_parameter_sets(data, nals)
+        data = without_parameter_sets(data, dropped.sets)
     key = KeySlice(dropped.nal_unit_type, dropped.header, coded.codec, data, log2_step, patch)
     at = next((i for i, nal in enumerate(nals) if nal[1] >> 3 in _AFTER_SLICES), len(nals))
     nals.insert(at, key.write(dropped.context))
-
-
-def _without_parameter_sets(data: bytes, nals: list[bytes]) -> bytes:
-    """An intra picture's byte stream without delimiters and what `nals` of the unit around it have too."""
-    own = list(split_annex_b([data]))
-    sets = [nal for nal in own if nal[1] >> 3 in _SETS]
-    if not all(nal in nals for nal in sets):
-        return data
-    return join_annex_b(nal for nal in own if nal[1] >> 3 not in (*_SETS, NalUnitType.AUD))
-
-
-def with_parameter_sets(data: bytes, nals: list[bytes]) -> bytes:
-    """The inverse: with the parameter sets of the unit around it, where it has none itself."""
-    own = list(split_annex_b([data]))
-    if any(nal[1] >> 3 in _SETS for nal in own):
-        return data
-    return join_annex_b([nal for nal in nals if nal[1] >> 3 in _SETS] + own)
 
 
 def _without_window(nal: bytes) -> bytes:
@@ -313,7 +316,3 @@ def _without_window(nal: bytes) -> bytes:
 def _padded_format(size: CodedSize) -> CodedFormat:
     fmt = PictureFormat(size.padded_width, size.padded_height, size.bit_depth, size.chroma)
     return CodedFormat(fmt, size.ctu_size)
-
-
-def _is_delimiter(nal: bytes) -> bool:
-    return nal[1] >> 3 == NalUnitType.AUD

@@ -178,8 +178,9 @@ def test_vvc_intra_as_the_coder_of_key_pictures() -> None:
     intra = codec(IntraKeys(settings, fmt.fps))
     stream = encode(frames, fmt, intra)
     assert mean_error(decoded(stream, intra)[0], frames[0]) < 12
-    # One set of parameter sets for each key picture, not two.
-    assert stream.count(b"\0\0\0\1\0\x79") == 2
+    # Parameter sets are sent once, and put back at each key picture on export.
+    assert stream.count(b"\0\0\0\1\0\x79") == 1
+    assert exported(stream, intra).count(b"\0\0\0\1\0\x79") == 2
 
 
 def test_the_better_coder_is_chosen_for_each_picture() -> None:
