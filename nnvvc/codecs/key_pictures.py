@@ -1,5 +1,6 @@
 """Coders of key pictures: what the hybrid pipeline needs of a picture codec."""
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Protocol
@@ -11,7 +12,7 @@ from nnvvc.bitstream.header import ModelReference, StreamHeader
 from nnvvc.bitstream.key_slice import PictureCodec
 from nnvvc.codecs.image import IMAGE_MODELS, image_model_in
 from nnvvc.codecs.picture_coder import decode_picture, encode_picture, image_model
-from nnvvc.errors import DamagedStream
+from nnvvc.errors import DamagedStream, UnknownModel
 from nnvvc.models import registry
 from nnvvc.options import EncodeOptions, Profile, Purpose
 from nnvvc.picture import Picture, PictureFormat
@@ -138,14 +139,17 @@ class LearnedKeys:
 
 
 def coder_for(options: EncodeOptions, header: StreamHeader, purpose: Purpose) -> KeyPictureCoder:
-    """The coder that encoding asks for: for people, VVC intra may be chosen where the learned codec is worse.
+    """The coder that encoding asks for.
 
-    Raises UnknownModel where the weights are not installed.
+    With the weights for people VVC intra is chosen for pictures where it is better; so too for machines where
+    no weights of theirs are installed. Raises UnknownModel where there are none at all.
     """
-    model = registry.reference(IMAGE_MODELS[purpose])
-    learned = LearnedKeys(model, options.profile, options.finetune_seconds)
     if purpose == "machines":
-        return learned
+        with suppress(UnknownModel):
+            model = registry.reference(IMAGE_MODELS["machines"])
+            return LearnedKeys(model, options.profile, options.finetune_seconds)
+    model = registry.reference(IMAGE_MODELS["people"])
+    learned = LearnedKeys(model, options.profile, options.finetune_seconds)
     return ChosenKeys(learned, IntraKeys(options.vvc, header.source.fps, options.encoder))
 
 
