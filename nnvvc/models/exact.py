@@ -27,6 +27,8 @@ SCALE_SHIFT = 4
 SIGNED_LIMIT = 1 << 20
 """Signed values are clipped to this many steps before they enter the linear transform."""
 LINEAR_SHIFT = 14
+BAND_LATENTS = 1024
+"""Positions of latents that the linear transform takes at a time."""
 """Weights of the linear transform count in 2**-LINEAR_SHIFT."""
 REFERENCE, INT8 = "reference", "int8"
 
@@ -47,7 +49,7 @@ def shift_right(x: Tensor, bits: int) -> Tensor:
 
 
 class ExactConv(nn.Module):
-    """The integer form of `Conv`. Takes and gives activations, or gives int64 values where `wide_shift`
+    """The integer form of `Conv`. Takes and gives activations, or gives int32 values where `wide_shift`
     is set.
 
     weight int8 (out, in, k, k); exponent int8 (out,): weights count in 2**-exponent, sums in 2**-(5 +
@@ -146,10 +148,9 @@ class ExactConv(nn.Module):
         else:
             total = F.conv2d(x, p["weight"], None, self.stride, self.pad) + bias[None, :, None, None]
         if self.wide_shift is not None:
-            up = (self.wide_shift - ACT_SHIFT) - self.exponent.to(torch.int64)[None, :, None, None]
-            whole = total.to(torch.int64)
-            half = (1 << (-up).clamp_min(0)) >> 1
-            return ((whole << up.clamp_min(0)) + half) >> (-up).clamp_min(0)
+            up = (self.wide_shift - ACT_SHIFT) - self.exponent.to(torch.int32)[None, :, None, None]
+            # Exact: a sum below 2**24 times a power of two, in float64, plus a half.
+            return torch.floor(total.double() * torch.exp2(up.double()) + 0.5).to(torch.int32)
         total = total * p["column"]
         if skip is not None:
             total = total + skip.float()
@@ -176,7 +177,7 @@ class ExactSplit(nn.Module):
 
 
 class ExactLinear(nn.Module):
-    """The integer form of `LappedInverse`: int64 values in 2**-12 to the same, in float64. weight: int16."""
+    """The integer form of `LappedInverse`: values in 2**-12 to the same, int32, in float64. weight: int16."""
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
@@ -184,10 +185,11 @@ class ExactLinear(nn.Module):
         self.weight: Tensor
 
     def bound(self) -> int:
-        """Largest absolute value that any partial sum can have; raises InexactModel from 2**53 on."""
+        """Largest absolute value that any partial sum can have; raises InexactModel where it is too large."""
         total = int((self.weight.to(torch.int64).abs().sum((0, 2, 3)) * SIGNED_LIMIT).max())
-        if total >= 1 << 53:
-            raise InexactModel(f"sums may reach {total}, over 2**53")
+        # Sums are exact in float64 up to 2**53, and must fit int32 after the shift.
+        if total >= 1 << (30 + LINEAR_SHIFT):
+            raise InexactModel(f"sums may reach {total}, over 2**{30 + LINEAR_SHIFT}")
         return total
 
     def real_weight(self) -> Tensor:
@@ -198,10 +200,26 @@ class ExactLinear(nn.Module):
         """There is only one way."""
 
     def forward(self, x: Tensor) -> Tensor:
-        total = F.conv_transpose2d(
-            x.clamp(-SIGNED_LIMIT, SIGNED_LIMIT).double(), self.weight.double(), None, 2, 1
-        )
-        return shift_right(total.to(torch.int64), LINEAR_SHIFT)
+        """x (B, latents, h, w) to (B, 96, 2 h, 2 w), a few rows at a time: temporaries that stay small
+        are fast.
+        """
+        count, latents, rows, columns = x.shape
+        matrix = self.weight.double().reshape(latents, -1).T
+        total = torch.zeros(count, 96, 2 * rows + 2, 2 * columns + 2, dtype=torch.float64, device=x.device)
+        band = max(1, BAND_LATENTS // columns)
+        for top in range(0, rows, band):
+            part = x[:, :, top : top + band]
+            height = part.shape[2]
+            part = part.clamp(-SIGNED_LIMIT, SIGNED_LIMIT).double().reshape(count, latents, -1)
+            products = (matrix @ part).reshape(count, 96, 4, 4, height, columns)
+            for dy in range(4):
+                for dx in range(4):
+                    above = 2 * top + dy
+                    total[:, :, above : above + 2 * height : 2, dx : dx + 2 * columns : 2] += products[
+                        :, :, dy, dx
+                    ]
+        total = total[:, :, 1:-1, 1:-1]
+        return torch.floor(total * 2.0**-LINEAR_SHIFT + 0.5).to(torch.int32)
 
 
 def exact_conv(layer: Conv, wide_shift: int | None, q: Tensor | None) -> ExactConv:

@@ -177,8 +177,9 @@ class ImageModel:
                         around = self.networks.context.spatial(index, phase, latents, features)
                         known = latents[:, : step.start, phase[0] :: 2, phase[1] :: 2]
                         for result in self.networks.context.parameters_of(profile, step, around, known, q):
-                            digest.update(result.cpu().numpy().tobytes())
-            digest.update(self.networks.synthesis(latents, q).cpu().numpy().tobytes())
+                            digest.update(result.cpu().numpy().astype(np.int64).tobytes())
+            planes = self.networks.synthesis(latents, q)
+            digest.update(planes.cpu().numpy().astype(np.int64).tobytes())
         return digest.hexdigest()
 
     # Coding
@@ -320,7 +321,7 @@ class ImageModel:
                 for (dy, dx), around in zip(step.phases, spatial, strict=True):
                     known = canvas[:, : step.start, dy::2, dx::2]
                     mean, scale = context.parameters_of(profile, step, around, known, rate)
-                    mean = mean.clamp(-SIGNED_LIMIT, SIGNED_LIMIT) * inverse[:, part]
+                    mean = mean.clamp(-SIGNED_LIMIT, SIGNED_LIMIT).to(torch.int64) * inverse[:, part]
                     means.append(shift_right(mean, SIGNED_SHIFT + INVERSE_SHIFT - MEAN_SHIFT))
                     indices.append(index_of((scale - log_step[:, part]).cpu().numpy().reshape(-1)))
                 symbols = exchange(step, means, indices)

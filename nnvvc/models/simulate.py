@@ -99,7 +99,10 @@ def simulate_latents(
             mean = mean.float() * torch.exp2(-log_steps[:, part])
             value = values[:, part, dy::2, dx::2]
             offset, log_scale = value - mean, log_scale.float() - log_steps[:, part]
-            chosen = choose_symbols(offset.detach(), log_scale.detach(), weights[:, part])
+            if noise:
+                chosen = torch.floor(offset.detach() + 0.5)
+            else:
+                chosen = choose_symbols(offset.detach(), log_scale.detach(), weights[:, part])
             symbol = offset + (chosen - offset).detach()
             observed = offset + torch.rand_like(value) - 0.5 if noise else symbol
             bits = bits + logistic_bits(observed, log_scale).sum((1, 2, 3))

@@ -20,7 +20,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 
@@ -32,22 +31,23 @@ from nnvvc.models.image import ImageModel
 from nnvvc.models.lic import HYPER_STRIDE
 from nnvvc.models.planes import planes_of_picture
 from nnvvc.picture import Matrix, Picture
+from nnvvc.training.photos import read_rgb
 from tools.bench.image_speed import tiled
 
 SIZES = [
-    (1, 1), (1, 64), (64, 1), (2, 2), (3, 5), (15, 16), (17, 33), (31, 200), (63, 63), (64, 64), (65, 64), (127, 2),
-    (128, 129), (191, 77), (199, 256), (255, 257), (256, 255), (257, 256), (300, 11), (333, 301),
+    (1, 1), (1, 64), (64, 1), (2, 2), (3, 5), (15, 16), (17, 33), (31, 200), (63, 63), (64, 64),
+    (65, 64), (127, 2), (128, 129), (191, 77), (199, 256), (255, 257), (256, 255), (257, 256), (300, 11),
+    (333, 301),
 ]  # fmt: skip
+AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
 SETTINGS: dict[str, dict[str, str]] = {
     "int8, 1 thread": {"threads": "1", "path": "int8"},
     "int8, 2 threads": {"threads": "2", "path": "int8"},
     "reference, 1 thread": {"threads": "1", "path": "reference"},
     "reference, 2 threads": {"threads": "2", "path": "reference"},
-    "int8, AVX2": {"threads": "2", "path": "int8", "ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"},
-    "reference, AVX2": {
-        "threads": "1", "path": "reference", "ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2",
-    },
-}  # fmt: skip
+    "int8, AVX2": {"threads": "2", "path": "int8", **AVX2},
+    "reference, AVX2": {"threads": "1", "path": "reference", **AVX2},
+}
 
 
 def digest(picture: Picture) -> str:
@@ -56,7 +56,7 @@ def digest(picture: Picture) -> str:
 
 def pictures(folder: Path, large: int, limit: int | None) -> list[Picture]:
     files = sorted(folder.glob("*.png"))[:limit]
-    rgbs = [np.ascontiguousarray(cv2.imread(str(f))[..., ::-1]).astype(np.uint8) for f in files]
+    rgbs = [read_rgb(f) for f in files]
     crops = [rgbs[i % len(rgbs)][7 * i : 7 * i + h, 5 * i : 5 * i + w] for i, (w, h) in enumerate(SIZES)]
     result = [rgb_to_picture(np.ascontiguousarray(r), 10, Matrix.BT709) for r in [*rgbs, *crops]]
     return [*result, tiled(folder, large, large)] if large else result

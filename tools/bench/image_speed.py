@@ -31,15 +31,14 @@ from nnvvc.models.exact import exact_arithmetic
 from nnvvc.models.image import ImageModel
 from nnvvc.models.lic import LATENT_STRIDE
 from nnvvc.picture import Matrix, Picture
+from nnvvc.training.photos import read_rgb
 
 POSITIONS = 200
 
 
 def tiled(folder: Path, width: int, height: int) -> Picture:
     """A picture of that size, tiled from the photos of a folder."""
-    photos = [
-        cv2.resize(cv2.imread(str(f))[..., ::-1], (512, 512)) for f in sorted(folder.glob("*.png"))[:12]
-    ]
+    photos = [cv2.resize(read_rgb(f), (512, 512)) for f in sorted(folder.glob("*.png"))[:12]]
     rows = [
         np.hstack([photos[(r * 5 + c) % len(photos)] for c in range(-(-width // 512))])
         for r in range(-(-height // 512))
