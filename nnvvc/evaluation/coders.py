@@ -74,7 +74,10 @@ class Curve:
 
 
 def read_curves(spec: Mapping[str, Any]) -> list[Curve]:
-    """The curves of an experiment's `codecs`: one per codec and scale. Raises ConfigError."""
+    """The curves of an experiment's `codecs`: one per codec and scale. Raises ConfigError.
+
+    `points` names the parameter and its values; a mapping of `scales` gives each scale values of its own.
+    """
     curves = []
     for name, entry in spec.items():
         coder = entry.get("coder", "nnvvc")
@@ -83,10 +86,14 @@ def read_curves(spec: Mapping[str, Any]) -> list[Curve]:
         if len(entry.get("points", {})) != 1:
             raise ConfigError(f"codec {name}: points name one parameter and its values, such as qp: [22, 27]")
         ((parameter, points),) = entry["points"].items()
-        for scale in entry.get("scales", ["1"]):
+        scales = entry.get("scales", ["1"])
+        for scale in scales:
+            at_scale = scales[scale] if isinstance(scales, Mapping) else points
             title = name if str(scale) == "1" else f"{name} @{scale}"
             options, optional = entry.get("options", {}), bool(entry.get("optional", False))
-            curves.append(Curve(title, name, coder, str(scale), parameter, tuple(points), options, optional))
+            curves.append(
+                Curve(title, name, coder, str(scale), parameter, tuple(at_scale), options, optional)
+            )
     return curves
 
 
