@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nnvvc.models.filters import PictureFilter, enlargement, filter_config, load_filter, save_filter
+from nnvvc.models.tasknets import TaskNetwork, feature_loss
 from nnvvc.training.filter_data import PATCH, CodedFile, make_patches
 from nnvvc.training.photos import data_folder
 from nnvvc.training.runner import to_device
-from nnvvc.models.tasknets import TaskNetwork, feature_loss
 
 FEATURES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "nanodet_plus_m": (("feat8", "feat16"), ("feat8", "feat16", "feat32")),
@@ -133,6 +133,13 @@ def to_rgb(luma: Tensor, chroma: Tensor, matrix: Tensor, size: tuple[int, int]) 
     return torch.stack((r, g, b), 1).clamp(0, 1)
 
 
+@torch.no_grad()
+def plainly_enlarged(batch: Batch) -> Tensor:
+    """RGB of the decoded pictures without filter, at full size."""
+    luma = F.interpolate(batch["luma"], (PATCH, PATCH), mode="bicubic")
+    return to_rgb(luma, batch["chroma"], batch["matrix"], (PATCH, PATCH))
+
+
 def initialise(model: PictureFilter, other: PictureFilter, noise: float = 0.02) -> None:
     """Copy weights of `other`; each branch that it lacks starts as its first one, with relative noise."""
     state = other.state_dict()
@@ -150,9 +157,11 @@ class FilterTask:
     folder: coded patches; made of the pictures in `photos` (default: `train` in the folder that NNVVC_DATA
     names) where they are missing. networks: folder of the task networks. start: filter to start from, with
     one branch or as many. config: fields of `FilterConfig`. shares: how often each scale is drawn. batch:
-    pictures per step. pixel_weight: of the mean squared error of RGB in 0..1. full_every: every so many steps
-    the networks run to their last feature. temperature: of the competition at the beginning and at the end,
-    in units of the loss; used where the filter has several branches.
+    pictures per step. pixel_weight: of the squared error of RGB, relative to that of unfiltered pictures.
+    features_from: share of the training time with squared error alone, which costs a third and learns to
+    enlarge first. full_every: every so many steps the networks run to their last feature. temperature: of the
+    competition at the beginning and at the end, in units of the loss; used where the filter has several
+    branches.
     """
 
     def __init__(
@@ -164,7 +173,8 @@ class FilterTask:
         config: dict[str, Any] | None = None,
         shares: dict[str, float] | None = None,
         batch: int = 6,
-        pixel_weight: float = 30.0,
+        pixel_weight: float = 0.3,
+        features_from: float = 0.3,
         full_every: int = 3,
         temperature: tuple[float, float] = (0.1, 0.002),
     ) -> None:
@@ -179,6 +189,7 @@ class FilterTask:
             Fraction(k): v for k, v in (shares or {"1/2": 0.4, "1": 0.2, "3/4": 0.25, "1/4": 0.15}).items()
         }
         self.batch, self.pixel_weight, self.full_every = batch, pixel_weight, full_every
+        self.features_from = features_from
         self.temperature = temperature
         self.progress = 0.0
         self._rng = np.random.default_rng()
@@ -204,6 +215,8 @@ class FilterTask:
         self._corner = tuple(self._rng.integers(0, PATCH - CROP + 1, 2).tolist())
         size = int(self._rng.choice(SIZES, p=SIZE_SHARES))
         outputs = FEATURES[name][self._step % self.full_every == 0]
+        if self.progress < self.features_from:
+            outputs = ()
         losses = self.loss_of(batch, name, outputs, size, grid=2 if self.model.config.branches > 1 else 1)
         if len(losses) == 1:
             return losses[0].mean(), {}
@@ -222,16 +235,33 @@ class FilterTask:
         filtered = self.model(*inputs, tuple(range(k)))
         luma, chroma = (torch.cat(planes) for planes in zip(*filtered, strict=True))
         rgb = to_rgb(luma, chroma, batch["matrix"].repeat(k, 1), (PATCH, PATCH))
-        return self._distortion(rgb, batch["original"], name, outputs, size, grid).view(k, n, grid, grid)
+        plain = plainly_enlarged(batch)
+        return self._distortion(rgb, plain, batch["original"], name, outputs, size, grid).view(
+            k, n, grid, grid
+        )
 
     def _distortion(
-        self, rgb: Tensor, original: Tensor, name: str, outputs: tuple[str, ...], size: int, grid: int
+        self,
+        rgb: Tensor,
+        plain: Tensor,
+        original: Tensor,
+        name: str,
+        outputs: tuple[str, ...],
+        size: int,
+        grid: int,
     ) -> Tensor:
-        """(N, grid, grid) for N pictures, which may be several versions of fewer originals in turn."""
+        """(N, grid, grid) for N pictures, which may be several versions of fewer originals in turn.
+
+        Squared error is relative to that of the plainly enlarged pictures; without outputs there is no other.
+        """
         top, left = self._corner
-        rgb, original = (p[..., top : top + CROP, left : left + CROP] for p in (rgb, original))
-        error = (rgb - original.repeat(len(rgb) // len(original), 1, 1, 1)).square().mean(1, keepdim=True)
-        pixel = F.adaptive_avg_pool2d(error, grid)[:, 0]
+        rgb, plain, original = (p[..., top : top + CROP, left : left + CROP] for p in (rgb, plain, original))
+        repeat = len(rgb) // len(original)
+        power = (plain - original).square().mean((1, 2, 3)).clamp_min(1e-6).repeat(repeat)
+        error = (rgb - original.repeat(repeat, 1, 1, 1)).square().mean(1, keepdim=True)
+        pixel = F.adaptive_avg_pool2d(error, grid)[:, 0] / power[:, None, None]
+        if not outputs:
+            return pixel
         return self._feature_loss(rgb, original, name, outputs, size, grid) + self.pixel_weight * pixel
 
     def _feature_loss(
@@ -264,10 +294,9 @@ class FilterTask:
                 if batch is None:
                     continue
                 batch = to_device(batch, device)
-                plain = F.interpolate(batch["luma"], scale_factor=1 / float(scale), mode="bicubic")
-                plain_rgb = to_rgb(plain, batch["chroma"], batch["matrix"], (PATCH, PATCH))
+                plain = plainly_enlarged(batch)
                 for name, (_, outputs) in FEATURES.items():
-                    before = self._distortion(plain_rgb, batch["original"], name, outputs, CROP, 1).mean()
+                    before = self._distortion(plain, plain, batch["original"], name, outputs, CROP, 1).mean()
                     after = self.loss_of(batch, name, outputs, CROP, grid).amin(0).mean()
                     ratios.append(float(after / before))
             if ratios:
