@@ -24,7 +24,7 @@ _MAX_BITS_PER_PIXEL = 7.8
 """
 
 _GOP_SIZES = {"ra": 32, "ra-closed": 32, "ld": 8, "ai": 1}
-_SHORT_GOP = 16
+"""VVenC's groups of pictures; it makes them shorter by itself where an intra period ends."""
 
 
 def lossless_settings(settings: VvcSettings, log2_step: int) -> VvcSettings:
@@ -35,8 +35,6 @@ def lossless_settings(settings: VvcSettings, log2_step: int) -> VvcSettings:
     not be replaced. All else stays as the preset has it. The caller's own parameters win.
     """
     gop_size = _GOP_SIZES[settings.gop]
-    if gop_size == 32 and 0 < settings.intra_period < 32:
-        gop_size = _SHORT_GOP
     params: dict[str, str] = {
         "TransformSkip": "1",
         "BDPCM": "1",
@@ -47,7 +45,6 @@ def lossless_settings(settings: VvcSettings, log2_step: int) -> VvcSettings:
         "MaxMTTDepthI": "0",
         "IntraQPOffset": str(_QP_OF_STEP[log2_step] - settings.qp),
         "GOPQPA": "0",
-        "GOPSize": str(gop_size),
     }
     if gop_size > 8:
         params["STA"] = "0"
