@@ -262,23 +262,42 @@ class FilterTask:
         pixel = F.adaptive_avg_pool2d(error, grid)[:, 0] / power[:, None, None]
         if not outputs:
             return pixel
-        return self._feature_loss(rgb, original, name, outputs, size, grid) + self.pixel_weight * pixel
+        return self._feature_loss(rgb, plain, original, name, outputs, size, grid) + self.pixel_weight * pixel
 
     def _feature_loss(
-        self, rgb: Tensor, original: Tensor, name: str, outputs: tuple[str, ...], size: int, grid: int
+        self,
+        rgb: Tensor,
+        plain: Tensor,
+        original: Tensor,
+        name: str,
+        outputs: tuple[str, ...],
+        size: int,
+        grid: int,
     ) -> Tensor:
+        """Relative to the plain pictures' loss too, output by output.
+
+        Otherwise the last features and the highest QPs, of which most cannot be brought back, drown what can
+        be learned.
+        """
         if size != CROP:
-            rgb, original = (
-                F.interpolate(p, (size, size), mode="bilinear", align_corners=False) for p in (rgb, original)
+            rgb, plain, original = (
+                F.interpolate(p, (size, size), mode="bilinear", align_corners=False)
+                for p in (rgb, plain, original)
             )
         network = self.networks[name].to(rgb.device)
+        repeat = len(rgb) // len(original)
         # Depthwise convolutions are faster in float32 on a CPU.
         with torch.autocast(rgb.device.type, torch.bfloat16, enabled=name == "squeezenet_v1.1"):
             with torch.no_grad():
                 wanted = network(original.contiguous(memory_format=torch.channels_last), outputs)
+                before = network(plain.contiguous(memory_format=torch.channels_last), outputs)
             found = network(rgb.contiguous(memory_format=torch.channels_last), outputs)
-        repeat = len(rgb) // len(original)
-        return feature_loss(found, [w.repeat(repeat, 1, 1, 1) for w in wanted], grid)
+        losses = [
+            feature_loss([f], [w.repeat(repeat, 1, 1, 1)], grid)
+            / feature_loss([b], [w]).clamp_min(1e-3).repeat(repeat, 1, 1)
+            for f, b, w in zip(found, before, wanted, strict=True)
+        ]
+        return torch.stack(losses).mean(0)
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:

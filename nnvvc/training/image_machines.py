@@ -14,9 +14,9 @@ from nnvvc.models.layers import set_rounding
 from nnvvc.models.lic import rate_lambda
 from nnvvc.models.planes import MIDDLE, UNIT, planes_of_picture
 from nnvvc.models.simulate import simulate, squared_error
+from nnvvc.models.tasknets import TaskNetwork, feature_loss
 from nnvvc.picture import Matrix
 from nnvvc.training.image import ImageTask
-from nnvvc.models.tasknets import TaskNetwork, feature_loss
 
 EARLY = {"nanodet_plus_m": ["feat8"], "picodet_s": ["feat8"], "squeezenet_v1.1": ["f1", "f3"]}
 """Where the graphs are cut for most steps."""
