@@ -140,7 +140,7 @@ def _examples(results: Results) -> str:
             f"<figure><img alt='' src='{s.image}'><figcaption>{html.escape(s.caption)}</figcaption></figure>"
             for s in example.shots
         )
-        columns = f"grid-template-columns: repeat({min(3, len(example.shots))}, 1fr)"
+        columns = f"grid-template-columns: repeat({min(4, len(example.shots))}, 1fr)"
         parts.append(f"<h3>{html.escape(example.title)}</h3><div class=shots style='{columns}'>{shots}</div>")
     return "".join(parts)
 
