@@ -53,7 +53,8 @@ def lossless_settings(settings: VvcSettings, log2_step: int) -> VvcSettings:
 
 def _filter(qp: int, gop_size: int) -> Mapping[str, str]:
     """VVenC's own strengths of its temporal filter (vvencCfg.cpp), but none at the ends of groups."""
-    levels = max(1, gop_size.bit_length() - 1 - (qp >> 4))
+    # VVenC would take five below QP 16; given as parameters, it then ends without a stream now and then.
+    levels = min(4, max(1, gop_size.bit_length() - 1 - (qp >> 4)))
     if levels == 1:
         return {"MCTF": "0", "BIM": "0"}
     strength = min(2.0, max(0.0, (qp - 4) / 8))
