@@ -12,7 +12,7 @@ from nnvvc.bitstream.header import Pipeline
 from nnvvc.codecs import Codec, DecodedVideo, codec, codec_of
 from nnvvc.codecs.vvc import output_orders, plain_format
 from nnvvc.errors import ConfigError
-from nnvvc.files import STANDARD_STREAM, atomic_output, atomic_path, open_input, read_chunks
+from nnvvc.files import STANDARD_STREAM, Counted, atomic_output, atomic_path, open_input, read_chunks
 from nnvvc.media import mp4, open_sink, open_source
 from nnvvc.options import DecodeOptions, EncodeOptions
 from nnvvc.picture import Picture, VideoFormat
@@ -146,16 +146,9 @@ def opened_stream(
     source: Path, options: DecodeOptions | None = None
 ) -> Iterator[tuple[DecodedVideo, Callable[[], int]]]:
     """A stream being decoded, and how many of its bytes were read so far."""
-    count = 0
-
-    def counted(chunks: Iterable[bytes]) -> Iterator[bytes]:
-        nonlocal count
-        for chunk in chunks:
-            count += len(chunk)
-            yield chunk
-
     with open_input(source) as file:
-        yield decode_chunks(counted(read_chunks(file)), options), lambda: count
+        chunks = Counted(read_chunks(file))
+        yield decode_chunks(chunks, options), lambda: chunks.bytes
 
 
 def _export_container(pieces: Iterable[bytes], target: pathlib.Path, fps: Fraction) -> int:

@@ -4,7 +4,7 @@ import errno
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -84,6 +84,19 @@ def open_input(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
     with file:
         yield file
+
+
+class Counted:
+    """Hands on pieces of bytes; `bytes` is how many went by so far."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self.bytes = 0
+        self._chunks = chunks
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._chunks:
+            self.bytes += len(chunk)
+            yield chunk
 
 
 def read_chunks(file: BinaryIO, size: int = 1 << 20) -> Iterator[bytes]:

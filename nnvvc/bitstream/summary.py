@@ -13,15 +13,12 @@ from nnvvc.bitstream.payload import PayloadKind
 from nnvvc.bitstream.sei import read_known, read_sei
 from nnvvc.errors import StreamError
 
-_START_CODE_BYTES = 3
-
 
 @dataclass(slots=True)
 class Summary:
     """header: fields of the stream header by name, empty for plain VVC. width, height: of the coded pictures.
 
-    size: bytes of the stream. nal_units, nal_bytes: by type name; start codes count with them. payloads: by
-    kind name. seis: the fields of each kind of known SEI message where it occurs first. damage: what was
+    nal_units, nal_bytes: by type name, without start codes. payloads: by kind name. seis: the fields of each kind of known SEI message where it occurs first. damage: what was
     wrong, a line for each unit.
     """
 
@@ -32,7 +29,6 @@ class Summary:
     pictures: int = 0
     intra_periods: int = 0
     period_hashes: int = 0
-    size: int = 0
     nal_units: Counter[str] = field(default_factory=Counter)
     nal_bytes: Counter[str] = field(default_factory=Counter)
     payloads: Counter[str] = field(default_factory=Counter)
@@ -58,7 +54,7 @@ class Summary:
         for nal in unit.nals:
             kind_name = NalHeader.read(nal).type.name
             self.nal_units[kind_name] += 1
-            self.nal_bytes[kind_name] += len(nal) + _START_CODE_BYTES
+            self.nal_bytes[kind_name] += len(nal)
             if kind_name in _SEI_TYPES:
                 self._add_sei(nal)
 
@@ -90,7 +86,6 @@ def summarise(stream: Demuxer) -> Summary:
         summary.width, summary.height, summary.bit_depth = coded.width, coded.height, coded.bit_depth
     for unit in stream:
         summary.add(unit)
-    summary.size = sum(summary.nal_bytes.values())
     return summary
 
 

@@ -18,20 +18,21 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(args: argparse.Namespace) -> int:
     from nnvvc.bitstream.demuxer import Demuxer
     from nnvvc.bitstream.summary import summarise
-    from nnvvc.files import open_input, read_chunks
+    from nnvvc.files import Counted, open_input, read_chunks
 
     with open_input(args.input) as file:
-        summary = summarise(Demuxer(read_chunks(file), tolerant=args.conceal))
+        chunks = Counted(read_chunks(file))
+        summary = summarise(Demuxer(chunks, tolerant=args.conceal))
     if args.json:
-        print(json.dumps(summary.data(), indent=1))
+        print(json.dumps({"size": chunks.bytes, **summary.data()}, indent=1))
     else:
-        _print(args.input, summary)
+        _print(args.input, chunks.bytes, summary)
     return 0
 
 
-def _print(name: str, summary: Summary) -> None:
+def _print(name: str, size: int, summary: Summary) -> None:
     what = "nnvvc stream" if summary.header else "plain VVC stream"
-    print(f"{name}: {what}, {summary.size} bytes, {summary.pictures} pictures")
+    print(f"{name}: {what}, {size} bytes, {summary.pictures} pictures")
     print(f"  coded pictures: {summary.width}x{summary.height}, {summary.bit_depth} bits")
     print(f"  intra periods: {summary.intra_periods}, with hash: {summary.period_hashes}")
     if summary.header:
@@ -40,7 +41,7 @@ def _print(name: str, summary: Summary) -> None:
             print(f"  {field:32} {plain_data(value)}")
     print("NAL units")
     for kind, count in summary.nal_units.most_common():
-        share = summary.nal_bytes[kind] / max(summary.size, 1)
+        share = summary.nal_bytes[kind] / max(size, 1)
         print(f"  {kind:24} {count:7} {summary.nal_bytes[kind]:12} bytes {share:7.2%}")
     for kind, values in summary.seis.items():
         print(f"SEI {kind}")
