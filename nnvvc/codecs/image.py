@@ -12,11 +12,13 @@ from nnvvc.bitstream.muxer import Muxer, PeriodVerifier
 from nnvvc.bitstream.payload import PayloadKind, write_payload
 from nnvvc.codecs.base import DecodedVideo
 from nnvvc.codecs.picture_coder import decode_picture, encode_picture, image_model
-from nnvvc.errors import ConfigError, DamagedStream, StreamError, UnknownModel, UnsupportedStream
+from nnvvc.errors import ConfigError, DamagedStream, StreamError, UnknownModel
 from nnvvc.media.resample import resample
 from nnvvc.models import registry
 from nnvvc.options import DecodeOptions, EncodeOptions, Purpose
-from nnvvc.picture import Picture, PictureFormat, VideoFormat
+from nnvvc.picture import Chroma, Picture, PictureFormat, VideoFormat
+from nnvvc.vvc.irap.still import write_still
+from nnvvc.vvc.tools.base import pad
 
 CODED_BIT_DEPTH = 10
 IMAGE_MODELS: dict[Purpose, int] = {
@@ -106,7 +108,13 @@ class ImageCodec:
         return DecodedVideo(source, (restore(p, source.picture) for p in pictures()), notes)
 
     def export(self, stream: Demuxer) -> Iterator[bytes]:
-        raise UnsupportedStream("a picture stream cannot be exported as plain VVC yet: decode it instead")
+        """A lossless key picture each; sides that are odd get another row or column, which VVC cannot crop."""
+        for picture in self.decode(stream, DecodeOptions(coded=True)):
+            fmt = picture.format
+            even = pad(
+                picture.with_chroma(Chroma.C420), fmt.width + fmt.width % 2, fmt.height + fmt.height % 2
+            )
+            yield write_still(even)
 
 
 CODEC = ImageCodec()
