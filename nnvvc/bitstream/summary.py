@@ -18,8 +18,8 @@ from nnvvc.errors import StreamError
 class Summary:
     """header: fields of the stream header by name, empty for plain VVC. width, height: of the coded pictures.
 
-    nal_units, nal_bytes: by type name, without start codes. payloads: by kind name. seis: the fields of each kind of known SEI message where it occurs first. damage: what was
-    wrong, a line for each unit.
+    nal_units, nal_bytes: by type name, without start codes. payloads: by kind name. seis: the fields of each
+    kind of known SEI message where it occurs first. damage: what was wrong, a line for each unit.
     """
 
     header: Values = field(default_factory=dict)
