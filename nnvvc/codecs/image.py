@@ -108,7 +108,7 @@ class ImageCodec:
         return DecodedVideo(source, (restore(p, source.picture) for p in pictures()), notes)
 
     def export(self, stream: Demuxer) -> Iterator[bytes]:
-        """A lossless key picture each; sides that are odd get another row or column, which VVC cannot crop."""
+        """A lossless VVC still for each picture; odd sides get another row or column."""
         for picture in self.decode(stream, DecodeOptions(coded=True)):
             fmt = picture.format
             even = pad(
