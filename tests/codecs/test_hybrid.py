@@ -1,5 +1,6 @@
 """The hybrid pipeline around a small deterministic picture codec."""
 
+import hashlib
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
@@ -109,6 +110,13 @@ def test_hybrid_video_decodes_to_what_its_export_is(gop: Gop, tmp_path: Path) ->
     restored = decoded(stream)
     assert all(p.format == fmt.picture for p in restored)
     assert max(mean_error(a, b) for a, b in zip(frames, restored, strict=True)) < 16
+
+
+def test_the_golden_stream_decodes_as_ever() -> None:
+    """Made by version 1 of the format; a change here is a change of the format."""
+    stream = (Path(__file__).parent / "golden" / "hybrid_v1.bin").read_bytes()
+    digest = hashlib.sha256(b"".join(p.tobytes() for p in decoded(stream, coded=True)))
+    assert digest.hexdigest() == "d45875689f01e3b45f23c32081409af376ea7855402a894fa73279f65936eb66"
 
 
 def test_key_pictures_are_the_learned_ones() -> None:
