@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-import queue
+import select
 import signal
 import subprocess
 import sys
@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
+
+import numpy as np
 
 from nnvvc.errors import ToolFailed, ToolMissing, ToolTimeout
 
@@ -74,13 +76,13 @@ class ChildProcess:
         assert self._process.stdin and self._process.stderr
         _enlarge_pipe(self._process.stdin)
         _enlarge_pipe(output)
-        self._chunks: queue.Queue[bytes] = queue.Queue(maxsize=4)
-        self._threads = [
-            threading.Thread(target=self._drain_stderr, args=(self._process.stderr,), daemon=True),
-            threading.Thread(target=self._drain_stdout, args=(output,), daemon=True),
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._output = output
+        self._poll = select.poll()
+        self._poll.register(output, select.POLLIN)
+        self._listener = threading.Thread(
+            target=self._drain_stderr, args=(self._process.stderr,), daemon=True
+        )
+        self._listener.start()
 
     def feed(self, chunks: Iterable[bytes]) -> None:
         """Start writing `chunks` to the child in the background; its input is closed after the last one.
@@ -96,59 +98,38 @@ class ChildProcess:
         Raises ToolTimeout where the child stalls, and what the feeding iterable raised. Does not look at the
         exit status: `finish` does.
         """
-        progress, waited, step = self._progress, 0.0, min(1.0, self._stall_seconds)
-        while True:
-            try:
-                chunk = self._chunks.get(timeout=step)
-            except queue.Empty:
-                if self._feed_error is not None:
-                    raise self._feed_error from None
-                # A child that waits for our input does not stall.
-                idle = self._progress == progress and not self._awaiting_input
-                waited = waited + step if idle else 0.0
-                progress = self._progress
-                if waited >= self._stall_seconds:
-                    self.kill()
-                    raise ToolTimeout(
-                        f"{self.name} made no progress for {self._stall_seconds:.0f} s and was stopped"
-                    ) from None
-                continue
-            if not chunk:
-                break
-            waited = 0.0
+        while self._wait_for_output() and (chunk := os.read(self._output.fileno(), _PIPE_BYTES)):
             yield chunk
-        if self._feed_error is not None:
-            raise self._feed_error
+        self._raise_feed_error()
 
     def read_blocks(self, size: int) -> Iterator[memoryview]:
         """The output in blocks of exactly `size` bytes; a rest at the end raises ToolFailed."""
-        block = bytearray(size)
-        have = 0
-        for chunk in self.read():
-            data = memoryview(chunk)
-            while len(data) >= size - have:
-                block[have:] = data[: size - have]
-                data = data[size - have :]
-                yield memoryview(block)
-                # The block handed on is its receiver's.
-                block, have = bytearray(size), 0
-            block[have : have + len(data)] = data
-            have += len(data)
-        if have:
-            raise ToolFailed(f"{self.name} ended inside a picture{self._reason()}")
+        while True:
+            # A new one each time: the block handed on is its receiver's.
+            block = np.empty(size, np.uint8).data
+            have = 0
+            while have < size:
+                self._wait_for_output()
+                count = os.readv(self._output.fileno(), [block[have:]])
+                if not count:
+                    self._raise_feed_error()
+                    if have:
+                        raise ToolFailed(f"{self.name} ended inside a picture{self._reason()}")
+                    return
+                have += count
+            yield block
 
     def finish(self) -> None:
         """Wait for the end. Raises ToolFailed for a status other than 0, with the tool's own last words."""
         if self._feeder is not None:
             self._feeder.join(self._stall_seconds)
-        if self._feed_error is not None:
-            raise self._feed_error
+        self._raise_feed_error()
         try:
             status = self._process.wait(self._stall_seconds)
         except subprocess.TimeoutExpired:
             self.kill()
             raise ToolTimeout(f"{self.name} did not end and was stopped") from None
-        self._threads[0].join(1.0)
+        self._listener.join(1.0)
         if status != 0:
             raise ToolFailed(f"{self.name} {_describe(status)}{self._reason()}")
 
@@ -177,16 +158,30 @@ class ChildProcess:
         trace: TracebackType | None,
     ) -> None:
         self.kill()
-        # Unblock the reader thread where its queue is full.
-        while self._threads[1].is_alive():
-            try:
-                self._chunks.get(timeout=0.05)
-            except queue.Empty:
-                continue
+        self._output.close()
         if self._feeder is not None:
             self._feeder.join(5.0)
-        for thread in self._threads:
-            thread.join(1.0)
+        self._listener.join(1.0)
+
+    def _wait_for_output(self) -> bool:
+        """Until there is output, or its end. Raises ToolTimeout, and what the feeding iterable raised."""
+        progress, waited, step = self._progress, 0.0, min(1.0, self._stall_seconds)
+        while not self._poll.poll(1000 * step):
+            self._raise_feed_error()
+            # A child that waits for our input does not stall.
+            idle = self._progress == progress and not self._awaiting_input
+            waited = waited + step if idle else 0.0
+            progress = self._progress
+            if waited >= self._stall_seconds:
+                self.kill()
+                raise ToolTimeout(
+                    f"{self.name} made no progress for {self._stall_seconds:.0f} s and was stopped"
+                )
+        return True
+
+    def _raise_feed_error(self) -> None:
+        if self._feed_error is not None:
+            raise self._feed_error
 
     def _reason(self) -> str:
         lines = [line.strip() for line in self.messages.splitlines() if line.strip()]
@@ -231,16 +226,6 @@ class ChildProcess:
         except OSError:
             return False
         return True
-
-    def _drain_stdout(self, pipe: IO[bytes]) -> None:
-        try:
-            while chunk := os.read(pipe.fileno(), _PIPE_BYTES):
-                self._chunks.put(chunk)
-        except (OSError, ValueError):
-            pass
-        finally:
-            self._chunks.put(b"")
-            pipe.close()
 
     def _drain_stderr(self, pipe: IO[bytes]) -> None:
         try:
