@@ -158,7 +158,7 @@ class ChildProcess:
         trace: TracebackType | None,
     ) -> None:
         self.kill()
-        self._output.close()
+        # The output is closed with the last one who reads it, who may be another thread.
         if self._feeder is not None:
             self._feeder.join(5.0)
         self._listener.join(1.0)

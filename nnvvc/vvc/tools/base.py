@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import BinaryIO, Literal, Protocol
 
 import numpy as np
 
+from nnvvc.ahead import ahead
 from nnvvc.errors import ConfigError, ToolFailed
 from nnvvc.files import output_error, read_chunks
 from nnvvc.picture import Chroma, Picture, PictureFormat
@@ -31,6 +32,7 @@ DECODER_MEMORY = 1400 << 20
 
 DECODER_STALL_SECONDS = 9.0
 ENCODER_STALL_SECONDS = 1800.0
+_PICTURES_AHEAD = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +210,9 @@ def decode_by(
         cwd=folder,
     ) as child:
         child.feed(chunks)
-        yield from pictures_from(child.read_blocks(block_bytes(fmt)), fmt)
+        # A pipe holds less than a picture: without this the decoder waits while a picture is used.
+        with closing(ahead(child.read_blocks(block_bytes(fmt)), _PICTURES_AHEAD)) as blocks:
+            yield from pictures_from(blocks, fmt)
         child.finish()
 
 
