@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from functools import cache
 
-from nnvvc.errors import ToolMissing
+from nnvvc.errors import ToolFailed, ToolMissing
+from nnvvc.files import Counted
 from nnvvc.picture import Matrix, Picture, PictureFormat
 from nnvvc.process import OUTPUT_FD, ChildProcess, run_tool
 from nnvvc.vvc.tools.base import (
@@ -95,8 +96,14 @@ class FFmpegEncoder:
         command = self.command(fmt, fps, settings)
         with ChildProcess(command, name="FFmpeg (libvvenc)", stall_seconds=ENCODER_STALL_SECONDS) as child:
             child.feed(picture.tobytes() for picture in frames)
-            yield from child.read()
+            output = Counted(child.read())
+            yield from output
             child.finish()
+        if not output.bytes:
+            raise ToolFailed(
+                "VVenC ended without a stream, as it does now and then below QP 16: try again, or switch off "
+                "its temporal filter with --vvc-params MCTF=0"
+            )
 
 
 class FFmpegDecoder:
