@@ -1,6 +1,5 @@
 """Coders of key pictures: what the hybrid pipeline needs of a picture codec."""
 
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Protocol
@@ -139,16 +138,15 @@ class LearnedKeys:
 
 
 def coder_for(options: EncodeOptions, header: StreamHeader, purpose: Purpose) -> KeyPictureCoder:
-    """The coder that encoding asks for.
+    """The coder that encoding asks for; VVC intra is chosen for pictures where it is better.
 
-    With the weights for people VVC intra is chosen for pictures where it is better; so too for machines where
-    no weights of theirs are installed. Raises UnknownModel where there are none at all.
+    The weights are those for the purpose, or for people where there are none for machines. Raises
+    UnknownModel where there are none at all.
     """
-    if purpose == "machines":
-        with suppress(UnknownModel):
-            model = registry.reference(IMAGE_MODELS["machines"])
-            return LearnedKeys(model, options.profile, options.finetune_seconds)
-    model = registry.reference(IMAGE_MODELS["people"])
+    try:
+        model = registry.reference(IMAGE_MODELS[purpose])
+    except UnknownModel:
+        model = registry.reference(IMAGE_MODELS["people"])
     learned = LearnedKeys(model, options.profile, options.finetune_seconds)
     return ChosenKeys(learned, IntraKeys(options.vvc, header.source.fps, options.encoder))
 
