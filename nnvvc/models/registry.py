@@ -12,12 +12,11 @@ from nnvvc.errors import UnknownModel
 WEIGHTS = Path(__file__).parent / "weights"
 """Folder of the weights."""
 
-IMAGE_PEOPLE, IMAGE_MACHINES, FILTER_MACHINES = 1, 2, 16
+IMAGE_PEOPLE, IMAGE_MACHINES = 1, 2
 
 FILES = {
     IMAGE_PEOPLE: "image_people.safetensors",
     IMAGE_MACHINES: "image_machines.safetensors",
-    FILTER_MACHINES: "filter_machines.safetensors",
 }
 
 
