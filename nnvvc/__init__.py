@@ -3,12 +3,17 @@
 `encode` and `decode` work on files; `encode_frames` and `decode_chunks` on iterators of pictures and bytes.
 """
 
-from nnvvc.version import __version__  # isort: skip (the modules below read it)
-from nnvvc.api import Report, decode, decode_chunks, encode, encode_frames, export
-from nnvvc.errors import NnvvcError
-from nnvvc.options import DecodeOptions, EncodeOptions
-from nnvvc.picture import Picture, PictureFormat, VideoFormat
-from nnvvc.vvc.tools import VvcSettings
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from nnvvc.version import __version__
+
+if TYPE_CHECKING:
+    from nnvvc.api import Report, decode, decode_chunks, encode, encode_frames, export
+    from nnvvc.errors import NnvvcError
+    from nnvvc.options import DecodeOptions, EncodeOptions
+    from nnvvc.picture import Picture, PictureFormat, VideoFormat
+    from nnvvc.vvc.tools import VvcSettings
 
 __all__ = [
     "DecodeOptions",
@@ -26,3 +31,19 @@ __all__ = [
     "encode_frames",
     "export",
 ]
+
+_HOMES = {
+    "nnvvc.api": ("Report", "decode", "decode_chunks", "encode", "encode_frames", "export"),
+    "nnvvc.errors": ("NnvvcError",),
+    "nnvvc.options": ("DecodeOptions", "EncodeOptions"),
+    "nnvvc.picture": ("Picture", "PictureFormat", "VideoFormat"),
+    "nnvvc.vvc.tools": ("VvcSettings",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when first asked for: the command line sets its process up before NumPy is loaded.
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(module), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -145,7 +145,10 @@ class Picture:
         for plane in self.planes:
             rounded = plane + half
             rounded >>= wide(-shift)
-            down.append(np.minimum(rounded, top, out=rounded).astype(np.uint16, copy=False))
+            # Few pictures have samples that round above the top; looking is faster than clipping.
+            if rounded.max() > top:
+                np.minimum(rounded, top, out=rounded)
+            down.append(rounded.astype(np.uint16, copy=False))
         return Picture(tuple(down), fmt)
 
     def with_chroma(self, chroma: Chroma) -> "Picture":

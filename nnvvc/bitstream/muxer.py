@@ -17,7 +17,7 @@ class Period:
     """An intra period: a key picture and all that follows it in decoding order, up to the next one.
 
     Its pictures stand together in output order too: `first` is the number of the first, `pictures` how many
-    there are (of the access units seen so far, until it is closed). announced: number and digest that the
+    there are (of the access units seen so far, until it is closed). announced: number and hash that the
     stream has.
     """
 
@@ -25,7 +25,7 @@ class Period:
     pictures: int = 0
     closed: bool = False
     hash: PeriodHash = field(default_factory=PeriodHash)
-    announced: tuple[int, bytes] | None = None
+    announced: tuple[int, int] | None = None
 
     @property
     def complete(self) -> bool:
@@ -171,10 +171,10 @@ class PeriodVerifier:
     def _check(self, period: Period) -> None:
         if period.announced is None:
             return
-        pictures, digest = period.announced
+        pictures, value = period.announced
         span = f"pictures {period.first} to {period.first + max(pictures, 1) - 1}"
         if pictures != period.pictures:
             raise DamagedStream(f"{span}: {period.pictures} of them are in the stream")
-        if digest != period.hash.digest():
+        if value != period.hash.value:
             raise PictureMismatch(f"{span} differ from those that the encoder had")
         self.checked += pictures

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Iterable
 from importlib import import_module
 from types import FrameType
 
@@ -17,15 +18,15 @@ _FAULT = 1
 _INTERRUPTED = 130
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of all commands."""
+def build_parser(commands: Iterable[str] = COMMANDS) -> argparse.ArgumentParser:
+    """The parser of these commands, whose modules it loads."""
     parser = argparse.ArgumentParser(
         prog="nnvvc",
         description="A hybrid video codec for machines and people: one stream that VVC decoders understand.",
     )
     parser.add_argument("--version", action="version", version=f"nnvvc {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name in COMMANDS:
+    for name in commands:
         import_module(f"nnvvc.cli.{name}").add_parser(subparsers)
     return parser
 
@@ -34,8 +35,12 @@ def main(argv: list[str] | None = None) -> int:
     """Run a command. Returns the exit status: 0, 2 for what the user can mend, 1 for our own fault."""
     # A stop from outside unwinds like Ctrl-C: files are removed, child processes ended.
     signal.signal(signal.SIGTERM, _stop)
+    # Linear algebra is torch's here; OpenBLAS's own threads only wait, and spin while they do.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
-        args = build_parser().parse_args(argv)
+        arguments = sys.argv[1:] if argv is None else argv
+        known = arguments[:1] if arguments[:1] and arguments[0] in COMMANDS else COMMANDS
+        args = build_parser(known).parse_args(arguments)
         return int(import_module(f"nnvvc.cli.{args.command}").run(args))
     except NnvvcError as error:
         print(f"nnvvc: {error}", file=sys.stderr)

@@ -1,6 +1,7 @@
 """Training of filters for machines: what one step computes, for one filter or several in competition."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypedDict
@@ -17,12 +18,12 @@ from nnvvc.training.filter_data import PATCH, CodedFile, make_patches
 from nnvvc.training.photos import data_folder
 from nnvvc.training.runner import to_device
 
-FEATURES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "nanodet_plus_m": (("feat8", "feat16"), ("feat8", "feat16", "feat32")),
-    "picodet_s": (("feat8", "feat16"), ("feat8", "feat16", "feat32")),
-    "squeezenet_v1.1": (("f1", "f3"), ("f1", "f3", "f7")),
+FEATURES: dict[str, tuple[str, ...]] = {
+    "nanodet_plus_m": ("feat8", "feat16", "feat32"),
+    "picodet_s": ("feat8", "feat16", "feat32"),
+    "squeezenet_v1.1": ("f1", "f3", "f7"),
 }
-"""Per loss network the outputs of the early cut, which most steps use, and of the full step."""
+"""Per loss network the outputs whose distance to the original's is minimised."""
 
 CROP = 224
 """Side of the part of a patch that the loss looks at. Its place is random, since filters learn patterns that
@@ -36,6 +37,27 @@ HELD_OUT = 64
 
 VALIDATED = 6
 """Most patches per scale and QP that one validation looks at."""
+
+
+@dataclass(frozen=True)
+class View:
+    """What the loss networks see of a patch: a part of it, resized."""
+
+    top: int
+    left: int
+    size: int
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> "View":
+        top, left = rng.integers(0, PATCH - CROP + 1, 2).tolist()
+        return cls(top, left, int(rng.choice(SIZES, p=SIZE_SHARES)))
+
+    def __call__(self, rgb: Tensor) -> Tensor:
+        """(N, 3, size, size) of patches (N, 3, PATCH, PATCH)."""
+        part = rgb[..., self.top : self.top + CROP, self.left : self.left + CROP]
+        if self.size != CROP:
+            part = F.interpolate(part, (self.size, self.size), mode="bilinear", align_corners=False)
+        return part.contiguous(memory_format=torch.channels_last)
 
 
 class Batch(TypedDict):
@@ -157,11 +179,9 @@ class FilterTask:
     folder: coded patches; made of the pictures in `photos` (default: `train` in the folder that NNVVC_DATA
     names) where they are missing. networks: folder of the task networks. start: filter to start from, with
     one branch or as many. config: fields of `FilterConfig`. shares: how often each scale is drawn. batch:
-    pictures per step. pixel_weight: of the squared error of RGB, relative to that of unfiltered pictures.
-    features_from: share of the training time with squared error alone, which costs a third and learns to
-    enlarge first. full_every: every so many steps the networks run to their last feature. temperature: of the
-    competition at the beginning and at the end, in units of the loss; used where the filter has several
-    branches.
+    pictures per step. networks_per_step: how many of `FEATURES` judge a step. pixel_weight: of the mean
+    squared error of RGB in 0..1. temperature: of the competition at the beginning and at the end, in units of
+    the loss; used where the filter has several branches.
     """
 
     def __init__(
@@ -172,10 +192,9 @@ class FilterTask:
         start: str | None = None,
         config: dict[str, Any] | None = None,
         shares: dict[str, float] | None = None,
-        batch: int = 6,
-        pixel_weight: float = 0.3,
-        features_from: float = 0.3,
-        full_every: int = 3,
+        batch: int = 4,
+        networks_per_step: int = 2,
+        pixel_weight: float = 20.0,
         temperature: tuple[float, float] = (0.1, 0.002),
     ) -> None:
         if photos is not None or not list(Path(folder).glob("p*_s*_q*.npz")):
@@ -188,13 +207,11 @@ class FilterTask:
         self.shares = {
             Fraction(k): v for k, v in (shares or {"1/2": 0.4, "1": 0.2, "3/4": 0.25, "1/4": 0.15}).items()
         }
-        self.batch, self.pixel_weight, self.full_every = batch, pixel_weight, full_every
-        self.features_from = features_from
+        self.batch, self.pixel_weight = batch, pixel_weight
+        self.networks_per_step = networks_per_step
         self.temperature = temperature
         self.progress = 0.0
         self._rng = np.random.default_rng()
-        self._step = 0
-        self._corner = (0, 0)
 
     def batches(self, seed: int) -> Iterator[Batch]:
         """Endless batches of one scale each, with a QP drawn for every picture."""
@@ -210,14 +227,9 @@ class FilterTask:
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """Feature loss plus weighted squared error, averaged; branches are weighted by softmax(-loss / T)."""
-        self._step += 1
-        name = str(self._rng.choice(list(FEATURES)))
-        self._corner = tuple(self._rng.integers(0, PATCH - CROP + 1, 2).tolist())
-        size = int(self._rng.choice(SIZES, p=SIZE_SHARES))
-        outputs = FEATURES[name][self._step % self.full_every == 0]
-        if self.progress < self.features_from:
-            outputs = ()
-        losses = self.loss_of(batch, name, outputs, size, grid=2 if self.model.config.branches > 1 else 1)
+        names = self._rng.choice(list(FEATURES), self.networks_per_step, replace=False).tolist()
+        view = View.draw(self._rng)
+        losses = self.loss_of(batch, names, view, grid=2 if self.model.config.branches > 1 else 1)
         if len(losses) == 1:
             return losses[0].mean(), {}
         weights = torch.softmax(-losses.detach() / self._temperature(), 0)
@@ -228,83 +240,40 @@ class FilterTask:
         start, end = self.temperature
         return float(start * (end / start) ** min(1.0, self.progress / 0.8))
 
-    def loss_of(self, batch: Batch, name: str, outputs: tuple[str, ...], size: int, grid: int = 1) -> Tensor:
-        """Loss of every branch by one network at one size, (branches, N, grid, grid)."""
+    def loss_of(self, batch: Batch, names: Sequence[str], view: View, grid: int = 1) -> Tensor:
+        """Loss of every branch, (branches, N, grid, grid)."""
         n, k = len(batch["qp"]), self.model.config.branches
         inputs = (batch["luma"], batch["chroma"], batch["qp"], batch["scale"], batch["up"])
         filtered = self.model(*inputs, tuple(range(k)))
         luma, chroma = (torch.cat(planes) for planes in zip(*filtered, strict=True))
         rgb = to_rgb(luma, chroma, batch["matrix"].repeat(k, 1), (PATCH, PATCH))
-        plain = plainly_enlarged(batch)
-        return self._distortion(rgb, plain, batch["original"], name, outputs, size, grid).view(
-            k, n, grid, grid
-        )
+        return self.distortion(rgb, batch["original"], names, view, grid).view(k, n, grid, grid)
 
-    def _distortion(
-        self,
-        rgb: Tensor,
-        plain: Tensor,
-        original: Tensor,
-        name: str,
-        outputs: tuple[str, ...],
-        size: int,
-        grid: int,
+    def distortion(
+        self, rgb: Tensor, original: Tensor, names: Sequence[str], view: View, grid: int = 1
     ) -> Tensor:
-        """(N, grid, grid) for N pictures, which may be several versions of fewer originals in turn.
-
-        Squared error is relative to that of the plainly enlarged pictures; without outputs there is no other.
-        """
-        top, left = self._corner
-        rgb, plain, original = (p[..., top : top + CROP, left : left + CROP] for p in (rgb, plain, original))
+        """(N, grid, grid) for N pictures, which may be several versions of fewer originals in turn."""
+        rgb, original = view(rgb), view(original)
         repeat = len(rgb) // len(original)
-        power = (plain - original).square().mean((1, 2, 3)).clamp_min(1e-6).repeat(repeat)
         error = (rgb - original.repeat(repeat, 1, 1, 1)).square().mean(1, keepdim=True)
-        pixel = F.adaptive_avg_pool2d(error, grid)[:, 0] / power[:, None, None]
-        if not outputs:
-            return pixel
-        return self._feature_loss(rgb, plain, original, name, outputs, size, grid) + self.pixel_weight * pixel
-
-    def _feature_loss(
-        self,
-        rgb: Tensor,
-        plain: Tensor,
-        original: Tensor,
-        name: str,
-        outputs: tuple[str, ...],
-        size: int,
-        grid: int,
-    ) -> Tensor:
-        """Relative to the plain pictures' loss too, output by output.
-
-        Otherwise the last features and the highest QPs, of which most cannot be brought back, drown what can
-        be learned.
-        """
-        if size != CROP:
-            rgb, plain, original = (
-                F.interpolate(p, (size, size), mode="bilinear", align_corners=False)
-                for p in (rgb, plain, original)
-            )
-        network = self.networks[name].to(rgb.device)
-        repeat = len(rgb) // len(original)
-        # Depthwise convolutions are faster in float32 on a CPU.
-        with torch.autocast(rgb.device.type, torch.bfloat16, enabled=name == "squeezenet_v1.1"):
-            with torch.no_grad():
-                wanted = network(original.contiguous(memory_format=torch.channels_last), outputs)
-                before = network(plain.contiguous(memory_format=torch.channels_last), outputs)
-            found = network(rgb.contiguous(memory_format=torch.channels_last), outputs)
-        losses = [
-            feature_loss([f], [w.repeat(repeat, 1, 1, 1)], grid)
-            / feature_loss([b], [w]).clamp_min(1e-3).repeat(repeat, 1, 1)
-            for f, b, w in zip(found, before, wanted, strict=True)
-        ]
-        return torch.stack(losses).mean(0)
+        total = self.pixel_weight * F.adaptive_avg_pool2d(error, grid)[:, 0]
+        for name in names:
+            network = self.networks[name].to(rgb.device)
+            # Depthwise convolutions are faster in float32 on a CPU.
+            with torch.autocast(rgb.device.type, torch.bfloat16, enabled=name == "squeezenet_v1.1"):
+                with torch.no_grad():
+                    wanted = network(original, FEATURES[name])
+                found = network(rgb, FEATURES[name])
+            wanted = [w.repeat(repeat, 1, 1, 1) for w in wanted]
+            total = total + feature_loss(found, wanted, grid) / len(names)
+        return total
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
         """Loss on held-out patches per scale, as a ratio to that without filter (best branch per block)."""
         results: dict[str, float] = {}
         device = next(self.model.parameters()).device
-        self._corner = ((PATCH - CROP) // 2, (PATCH - CROP) // 2)
+        view = View((PATCH - CROP) // 2, (PATCH - CROP) // 2, CROP)
         grid = 2 if self.model.config.branches > 1 else 1
         for scale in self.patches.scales:
             ratios = []
@@ -314,9 +283,9 @@ class FilterTask:
                     continue
                 batch = to_device(batch, device)
                 plain = plainly_enlarged(batch)
-                for name, (_, outputs) in FEATURES.items():
-                    before = self._distortion(plain, plain, batch["original"], name, outputs, CROP, 1).mean()
-                    after = self.loss_of(batch, name, outputs, CROP, grid).amin(0).mean()
+                for name in FEATURES:
+                    before = self.distortion(plain, batch["original"], [name], view).mean()
+                    after = self.loss_of(batch, [name], view, grid).amin(0).mean()
                     ratios.append(float(after / before))
             if ratios:
                 results[f"scale {scale}"] = float(np.mean(ratios))

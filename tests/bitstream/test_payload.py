@@ -109,10 +109,10 @@ def test_a_period_hash_depends_on_every_sample() -> None:
     pictures[1].planes[2][3, 4] ^= 1
     for picture in pictures:
         second.add(picture)
-    assert first.digest() != second.digest()
+    assert first.value != second.value
     _, body = read_payload(first.write())
-    assert read_period_hash(body) == (3, first.digest())
+    assert read_period_hash(body) == (3, first.value)
     with pytest.raises(DamagedStream):
         read_period_hash(body + b"x")
-    with pytest.raises(ValueError, match="8"):
-        write_period_hash(3, b"short")
+    with pytest.raises(ValueError, match="32 bits"):
+        write_period_hash(3, 1 << 32)
