@@ -26,7 +26,7 @@ from nnvvc.bitstream.sei import (
 from nnvvc.bitstream.slice_header import read_key_slice
 from nnvvc.entropy.block_map import BlockMap, decode_blocks, encode_blocks
 from nnvvc.errors import ConfigError, UnsupportedStream
-from nnvvc.models.filter_registry import FILTER_MACHINES, FILTER_PEOPLE, filter_reference, referenced_filter
+from nnvvc.models.registry import FILTER_MACHINES, FILTER_PEOPLE, reference, weights_of
 from nnvvc.options import Purpose
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def filters_for(name: str, scale: Fraction) -> tuple[ModelReference, ...]:
         raise ConfigError(f"--filter {name} is not there for this codec: use none, {', '.join(_NUMBERS)}")
     if name == "base" and scale != 1:
         raise ConfigError("--filter base is for pictures coded at full size: give --scale 1")
-    return (filter_reference(_NUMBERS[name]),)
+    return (reference(_NUMBERS[name]),)
 
 
 def filter_in(header: StreamHeader, purpose: Purpose) -> ModelReference | None:
@@ -112,7 +112,11 @@ Messages = tuple[SeiMessage, SeiMessage | None]
 def messages_for(header: StreamHeader) -> list[Messages]:
     """What a video's coded sequences begin with; nothing for a single picture, or where no filter is used."""
     used = [] if header.source.still else [filter_in(header, purpose) for purpose in _PURPOSES]
-    return [announcement(referenced_filter(u), u, header.scale) for u in used if u is not None]
+    if not any(used):
+        return []
+    from nnvvc.models.filters import load_filter
+
+    return [announcement(load_filter(weights_of(u)), u, header.scale) for u in used if u is not None]
 
 
 def announcement(model: "PictureFilter", used: ModelReference, scale: Fraction) -> Messages:

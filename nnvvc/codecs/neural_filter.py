@@ -12,8 +12,8 @@ from nnvvc.adapt.block_choice import BLOCK, map_shape
 from nnvvc.bitstream.header import ModelReference
 from nnvvc.codecs.filtering import KEY_QP_OFFSET, MARGIN, TILE
 from nnvvc.entropy.block_map import BlockMap
-from nnvvc.models.filter_registry import referenced_filter
-from nnvvc.models.filters import enlargement
+from nnvvc.models.filters import enlargement, load_filter
+from nnvvc.models.registry import weights_of
 from nnvvc.picture import Picture, PictureFormat
 
 Planes = tuple[torch.Tensor, torch.Tensor]
@@ -37,7 +37,7 @@ class NeuralFilter:
         qp: int,
         choice: BlockMap | None = None,
     ) -> None:
-        self._model = referenced_filter(used)
+        self._model = load_filter(weights_of(used))
         self._decoded = decoded
         self._target = target
         self._up = enlargement(scale)

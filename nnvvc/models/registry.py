@@ -1,5 +1,8 @@
 """The trained models of this installation: stream headers name them by number and first bytes of their
 SHA-256.
+
+A number stands for one purpose for good; the digest says which training of it was used. Image codecs have
+numbers from 1 on, filters from 64.
 """
 
 import hashlib
@@ -13,10 +16,13 @@ WEIGHTS = Path(__file__).parent / "weights"
 """Folder of the weights."""
 
 IMAGE_PEOPLE, IMAGE_MACHINES = 1, 2
+FILTER_MACHINES, FILTER_PEOPLE = 64, 65
 
 FILES = {
     IMAGE_PEOPLE: "image_people.safetensors",
     IMAGE_MACHINES: "image_machines.safetensors",
+    FILTER_MACHINES: "filter_machines.safetensors",
+    FILTER_PEOPLE: "filter_people.safetensors",
 }
 
 

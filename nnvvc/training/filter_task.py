@@ -26,11 +26,7 @@ FEATURES: dict[str, tuple[str, ...]] = {
 """Per loss network the outputs whose distance to the original's is minimised."""
 
 CROP = 224
-"""Side of the part of a patch that the loss looks at. Its place is random, since filters learn patterns that
-please a network at one phase of its strides, and at no other."""
-
-SIZES, SIZE_SHARES = (CROP, 192, 160), (0.6, 0.2, 0.2)
-"""Sides that it is resized to before the networks, as detectors resize pictures, and how often."""
+"""Side of the part of a patch that the loss looks at."""
 
 HELD_OUT = 64
 """The first patches of part 0 are for validation only."""
@@ -41,22 +37,21 @@ VALIDATED = 6
 
 @dataclass(frozen=True)
 class View:
-    """What the loss networks see of a patch: a part of it, resized."""
+    """The part of a patch that the loss networks see: CROP samples each way from here."""
 
     top: int
     left: int
-    size: int
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "View":
-        top, left = rng.integers(0, PATCH - CROP + 1, 2).tolist()
-        return cls(top, left, int(rng.choice(SIZES, p=SIZE_SHARES)))
+        """A random one: at a single place filters learn patterns that please a network at one phase of its
+        strides, and at no other.
+        """
+        return cls(*rng.integers(0, PATCH - CROP + 1, 2).tolist())
 
     def __call__(self, rgb: Tensor) -> Tensor:
-        """(N, 3, size, size) of patches (N, 3, PATCH, PATCH)."""
+        """(N, 3, CROP, CROP) of patches (N, 3, PATCH, PATCH)."""
         part = rgb[..., self.top : self.top + CROP, self.left : self.left + CROP]
-        if self.size != CROP:
-            part = F.interpolate(part, (self.size, self.size), mode="bilinear", align_corners=False)
         return part.contiguous(memory_format=torch.channels_last)
 
 
@@ -273,7 +268,7 @@ class FilterTask:
         """Loss on held-out patches per scale, as a ratio to that without filter (best branch per block)."""
         results: dict[str, float] = {}
         device = next(self.model.parameters()).device
-        view = View((PATCH - CROP) // 2, (PATCH - CROP) // 2, CROP)
+        view = View((PATCH - CROP) // 2, (PATCH - CROP) // 2)
         grid = 2 if self.model.config.branches > 1 else 1
         for scale in self.patches.scales:
             ratios = []

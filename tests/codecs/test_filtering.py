@@ -18,7 +18,7 @@ from nnvvc.bitstream.sei import read_known, read_sei
 from nnvvc.codecs import filtering
 from nnvvc.codecs.neural_filter import NeuralFilter
 from nnvvc.errors import ConfigError, UnknownModel
-from nnvvc.models import filter_registry
+from nnvvc.models import registry
 from nnvvc.models.filters import FilterConfig, PictureFilter, save_filter
 from nnvvc.options import DecodeOptions, EncodeOptions
 from nnvvc.picture import Picture, PictureFormat, VideoFormat
@@ -41,10 +41,10 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         branch.heads["1"].bias[4:] = 0.0
     path = tmp_path / "filter_machines.safetensors"
     save_filter(model, path, {})
-    monkeypatch.setattr(filter_registry, "WEIGHTS", tmp_path)
-    filter_registry.filter_reference.cache_clear()
+    monkeypatch.setattr(registry, "WEIGHTS", tmp_path)
+    registry.reference.cache_clear()
     yield path
-    filter_registry.filter_reference.cache_clear()
+    registry.reference.cache_clear()
 
 
 def video(width: int = 150, height: int = 98, *, still: bool = False) -> VideoFormat:
@@ -141,10 +141,7 @@ def test_videos_announce_the_filter_in_standard_messages(scale: Fraction) -> Non
     assert len(activations) == (2 if scale == 1 else 0)
     assert None not in characteristics + activations
     values = characteristics[0][1]
-    assert (
-        values["nnpfc_uri"]
-        == f"nnvvc:64:{filter_registry.filter_reference(filter_registry.FILTER_MACHINES).digest.hex()}"
-    )
+    assert values["nnpfc_uri"] == f"nnvvc:64:{registry.reference(registry.FILTER_MACHINES).digest.hex()}"
     if scale == 1:
         assert (values["nnpfc_purpose"], values["nnpfc_for_machine_analysis_idc"]) == (1, 3)
     else:
@@ -167,12 +164,12 @@ def test_qp_comes_from_the_key_slice() -> None:
 def test_other_or_missing_weights_are_a_named_error(weights: Path) -> None:
     stream = encoded(video(still=True))
     save_filter(PictureFilter(FilterConfig(widths=(4, 4, 8))), weights, {})
-    filter_registry.filter_reference.cache_clear()
+    registry.reference.cache_clear()
     with pytest.raises(UnknownModel, match="other weights"):
         decoded(stream, purpose="machines")
     assert len(decoded(stream)) == 1
     weights.unlink()
-    filter_registry.filter_reference.cache_clear()
+    registry.reference.cache_clear()
     with pytest.raises(UnknownModel, match="not part of this installation"):
         decoded(stream, purpose="machines")
 
@@ -183,7 +180,7 @@ def test_tiles_join_without_a_seam(weights: Path, monkeypatch: pytest.MonkeyPatc
     for parameter in model.parameters():
         parameter += 0.2 * torch.randn_like(parameter)
     save_filter(model, weights, {})
-    filter_registry.filter_reference.cache_clear()
+    registry.reference.cache_clear()
     fmt = video(150, 101).picture
     picture = frames(VideoFormat(fmt, frames=1))[0]
     small = replace(fmt, width=75, height=51)
@@ -194,9 +191,7 @@ def test_tiles_join_without_a_seam(weights: Path, monkeypatch: pytest.MonkeyPatc
     for tile in (1024, 32):
         monkeypatch.setattr(filtering, "TILE", tile)
         monkeypatch.setattr(filtering, "MARGIN", 32)
-        apply = NeuralFilter(
-            filter_registry.filter_reference(filter_registry.FILTER_MACHINES), small, fmt, Fraction(1, 2), QP
-        )
+        apply = NeuralFilter(registry.reference(registry.FILTER_MACHINES), small, fmt, Fraction(1, 2), QP)
         results.append(apply(picture))
     for a, b in zip(results[0].planes, results[1].planes, strict=True):
         assert np.abs(a.astype(int) - b).max() <= 1
@@ -210,7 +205,7 @@ def test_several_filters_are_chosen_by_block(
     for number, branch in enumerate(model.branches):
         branch.heads["1"].bias[:4] = (0.1, 0.0, -0.1)[number]
     save_filter(model, weights, {})
-    filter_registry.filter_reference.cache_clear()
+    registry.reference.cache_clear()
     for name in block_choice.FEATURES:
         make_network(tmp_path / f"{name}.onnx")
         given = {"order": "RGB", "mean": [0, 0, 0], "scale": [0.01, 0.01, 0.01]}
@@ -239,10 +234,10 @@ def test_blocks_are_put_together_as_chosen(weights: Path) -> None:
     model = PictureFilter(FilterConfig(widths=(4, 4, 4), blocks=(0, 0), branches=2)).requires_grad_(False)
     model.branches[1].heads["1"].bias[:4] = 0.1
     save_filter(model, weights, {})
-    filter_registry.filter_reference.cache_clear()
+    registry.reference.cache_clear()
     fmt = video(290, 131).picture
     choice = np.array([[0, 1, 0], [1, 0, 1]], np.uint8)
-    used = filter_registry.filter_reference(filter_registry.FILTER_MACHINES)
+    used = registry.reference(registry.FILTER_MACHINES)
     apply = NeuralFilter(used, fmt, fmt, Fraction(1), QP, choice)
     assert apply.map_shape == choice.shape
     picture = frames(VideoFormat(fmt, frames=1))[0]
