@@ -13,14 +13,17 @@ from nnvvc.bitstream.demuxer import Demuxer
 from nnvvc.bitstream.header import Pipeline, StreamHeader
 from nnvvc.bitstream.intra_sets import SETS, with_parameter_sets
 from nnvvc.bitstream.key_slice import KeySlice, PictureCodec
+from nnvvc.bitstream.learned_picture import read_learned_picture
 from nnvvc.bitstream.muxer import PeriodVerifier
 from nnvvc.bitstream.nal import NalHeader, NalUnitType, join_annex_b
+from nnvvc.bitstream.parameter_sets import ParameterSets
 from nnvvc.bitstream.payload import PayloadKind
+from nnvvc.codecs import filtering
 from nnvvc.codecs.base import DecodedVideo
 from nnvvc.codecs.hybrid_encoder import HybridEncoder, key_planes
 from nnvvc.codecs.image import automatic_scale
 from nnvvc.codecs.key_pictures import KeyPictureCoder, coder_for, coder_of
-from nnvvc.codecs.vvc import check_size, not_empty, restored, scaled_format
+from nnvvc.codecs.vvc import check_size, neural_filter, not_empty, scaled_format, unfiltered
 from nnvvc.codecs.vvc_pictures import coded_format_of, decoded, vvc_bytes
 from nnvvc.errors import ConfigError, DamagedStream, StreamError
 from nnvvc.options import DecodeOptions, EncodeOptions, Purpose
@@ -52,13 +55,12 @@ class HybridCodec:
     ) -> Iterator[bytes]:
         if options.encoder not in _ENCODERS:
             raise ConfigError(f"--codec hybrid needs VVenC: --encoder {' or '.join(_ENCODERS)}")
-        if options.filter != "none":
-            raise ConfigError(f"--filter {options.filter} is not there for --codec hybrid")
         purpose = options.purpose or "machines"
         scale = options.scale if options.scale is not None else automatic_scale(purpose, options.vvc.qp)
         header = StreamHeader(Pipeline.HYBRID, video, scale)
         keys = self._encoding(options, header, purpose)
-        header = replace(header, models=keys.models)
+        filters = filtering.filters_for(options.filter, scale)
+        header = replace(header, models=(*keys.models, *filters))
         encoder = HybridEncoder(header, scaled_format(video.picture, scale), keys, options)
         yield from encoder.encode(not_empty(frames))
 
@@ -67,10 +69,12 @@ class HybridCodec:
         assert header is not None  # else the stream would not be one of this pipeline
         if size is None:
             raise DamagedStream("the stream does not begin with a key picture")
-        source = header.source
-        scaled = scaled_format(source.picture, header.scale)
+        source = header.source.picture
+        scaled = scaled_format(source, header.scale)
         check_size(size, scaled)
-        coded = coded_format_of(size, source.picture.matrix, source.picture.full_range)
+        coded = coded_format_of(size, source.matrix, source.full_range)
+        used = filtering.filter_in(header, options.purpose) if options.filter == "auto" else None
+        qp = _key_qp(stream.first, stream.sets) if used is not None else 0
         verifier = PeriodVerifier() if options.verify else None
         units = with_key_pictures(stream, self._decoding(header), scaled, conceal=options.conceal)
         pictures = decoded(
@@ -81,10 +85,10 @@ class HybridCodec:
             verifier,
             stream.notes.append,
         )
-        if options.coded:
-            return DecodedVideo(replace(source, picture=coded.picture), pictures, stream.notes)
-        shown = (restored(picture, scaled, source.picture) for picture in pictures)
-        return DecodedVideo(source, shown, stream.notes)
+        if used is None:
+            return unfiltered(pictures, header, coded, options, stream.notes)
+        apply = neural_filter(used, header, coded, options, qp)
+        return DecodedVideo(replace(header.source, picture=apply.target), map(apply, pictures), stream.notes)
 
     def export(self, stream: Demuxer) -> Iterator[bytes]:
         header = stream.header
@@ -150,6 +154,18 @@ def _place_slice(
     nal = write_key_slice(Picture(planes, padded.format), key.nal_unit_type, key.header, context)
     at = next(i for i, n in enumerate(unit.nals) if _is_key_slice(n))
     unit.nals[at] = nal
+
+
+def _key_qp(unit: AccessUnit, sets: ParameterSets) -> int:
+    """QP that a key picture was coded with, by whichever codec. Raises StreamError in its kinds."""
+    body = unit.payload(PayloadKind.KEY_SLICE)
+    if body is None:
+        raise DamagedStream("the stream does not begin with a key picture")
+    key = KeySlice.frombytes(body, sets)
+    if key.codec is PictureCodec.LEARNED:
+        return read_learned_picture(key.picture)[0]
+    intra = Demuxer([with_parameter_sets(key.picture, sets.nal_units())])
+    return filtering.key_slice_qp(intra.first, intra.sets)
 
 
 def _is_key_slice(nal: bytes) -> bool:

@@ -24,6 +24,7 @@ from nnvvc.bitstream.muxer import Muxer
 from nnvvc.bitstream.nal import NalHeader, NalUnitType, join_annex_b, rbsp, split_annex_b
 from nnvvc.bitstream.parameter_sets import SPS_WHOLE, CodedSize, ParameterSets, write_sps
 from nnvvc.bitstream.slice_header import read_key_slice
+from nnvvc.codecs import filtering
 from nnvvc.codecs.key_pictures import CodedKey, KeyPictureCoder
 from nnvvc.codecs.vvc_pictures import Reconstruction
 from nnvvc.errors import ToolFailed
@@ -109,6 +110,8 @@ class HybridEncoder:
         self._closed = options.vvc.gop in ("ra-closed", "ld")
         self._ready: deque[bytes] = deque()
         self._muxer = Muxer(header, self._ready.append)
+        self._messages = filtering.messages_for(header)
+        self._announced = False
         self._keys: dict[int, tuple[_Key, int]] = {}
         self._dropped: dict[int, _Dropped] = {}
         self._lock = threading.Lock()
@@ -127,6 +130,7 @@ class HybridEncoder:
                     if unit.size is None:
                         raise ToolFailed("VVenC gave an access unit without a picture")
                     data = join_annex_b(_without_window(nal) for nal in unit.nals)
+                    self._announce(unit)
                     if unit.irap:
                         self._drop_slices(unit, segment.first + unit.poc, units.sets)
                     unit.nals = self._needed(unit.nals)
@@ -136,6 +140,10 @@ class HybridEncoder:
             reconstruction.finish()
         self._muxer.close()
         yield from self._written()
+
+    def _announce(self, unit: AccessUnit) -> None:
+        filtering.announce(unit, self._messages, first=not self._announced)
+        self._announced = True
 
     def _written(self) -> Iterator[bytes]:
         while self._ready:
@@ -263,6 +271,7 @@ class HybridEncoder:
             nals = self._needed(first.nals) if index == 0 else []
             unit = replace(first, nals=nals, payloads=[])
             _insert_payload(replace(dropped, unit=unit), key.coded, 0, b"")
+            self._announce(unit)
             self._muxer.add(unit)
             self._muxer.add_picture(key.picture)
             yield from self._written()

@@ -39,7 +39,7 @@ class NeuralFilter:
     ) -> None:
         self._model = load_filter(weights_of(used))
         self._decoded = decoded
-        self._target = target
+        self.target = target
         self._up = enlargement(scale)
         self._qp = torch.tensor([float(qp + KEY_QP_OFFSET)])
         self._scale = torch.tensor([float(scale)])
@@ -53,7 +53,7 @@ class NeuralFilter:
     @property
     def map_shape(self) -> tuple[int, int]:
         """(rows, columns) of a choice."""
-        return map_shape(self._target.width, self._target.height)
+        return map_shape(self.target.width, self.target.height)
 
     def __call__(self, picture: Picture) -> Picture:
         """Filter one picture: 4:2:0, of `decoded`'s size or padded to the right and below."""
@@ -68,14 +68,14 @@ class NeuralFilter:
             ):
                 mask = np.kron(self.choice == number, np.ones((side, side), bool))
                 np.copyto(plane, source, where=mask[: plane.shape[0], : plane.shape[1]])
-        return Picture(planes, self._target)
+        return Picture(planes, self.target)
 
     def candidates(self, picture: Picture, filters: tuple[int, ...]) -> list[Picture]:
         """The picture as each of these filters makes it."""
         return [self._finished(*planes) for planes in self._tiled(*self._tensors(picture), filters)]
 
     def _finished(self, luma: torch.Tensor, chroma: torch.Tensor) -> Picture:
-        target = self._target
+        target = self.target
         luma = _resized(luma, (target.height, target.width))
         chroma = _resized(chroma, (target.chroma_height, target.chroma_width))
         planes = torch.cat((luma.flatten(), chroma.flatten()))

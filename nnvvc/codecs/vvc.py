@@ -4,10 +4,11 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 from nnvvc.bitstream.access_unit import AccessUnit, AccessUnits
 from nnvvc.bitstream.demuxer import Demuxer
-from nnvvc.bitstream.header import Pipeline, StreamHeader, scaled_size
+from nnvvc.bitstream.header import ModelReference, Pipeline, StreamHeader, scaled_size
 from nnvvc.bitstream.muxer import Muxer, PeriodVerifier
 from nnvvc.bitstream.nal import IDR, NalHeader, NalUnitType, join_annex_b, split_annex_b
 from nnvvc.bitstream.parameter_sets import CodedSize, read_vui
@@ -28,6 +29,9 @@ from nnvvc.vvc.tools import (
     from_coded,
     to_coded,
 )
+
+if TYPE_CHECKING:
+    from nnvvc.codecs.neural_filter import NeuralFilter
 
 _USUAL_FPS = Fraction(30)
 _HASH_TYPES = {"md5": "1", "crc": "2"}
@@ -74,26 +78,16 @@ class VvcCodec:
         if header is None:
             return _decode_plain(stream, size, options)
         source = header.source
-        scaled = scaled_format(source.picture, header.scale)
-        check_size(size, scaled)
+        check_size(size, scaled_format(source.picture, header.scale))
         coded = coded_format_of(size, source.picture.matrix, source.picture.full_range)
-        used = filtering.filter_in(header, options.purpose) if options.filter == "auto" else None
-        if used is not None:
-            from nnvvc.codecs.neural_filter import NeuralFilter
-
-            depth = coded.picture.bit_depth if options.coded else source.picture.bit_depth
-            target = replace(source.picture, bit_depth=depth)
-            qp = filtering.key_slice_qp(stream.first, stream.sets)
-            apply = NeuralFilter(used, scaled, target, header.scale, qp)
-            if source.still and apply.filters > 1:
-                apply.choice = filtering.choice_in(stream.first, apply.map_shape, apply.filters)
-            filtered = map(apply, _decode(stream, size, coded, options))
-            return DecodedVideo(replace(source, picture=target), filtered, stream.notes)
         pictures = _decode(stream, size, coded, options)
-        if options.coded:
-            return DecodedVideo(replace(source, picture=coded.picture), pictures, stream.notes)
-        shown = (restored(picture, scaled, source.picture) for picture in pictures)
-        return DecodedVideo(source, shown, stream.notes)
+        used = filtering.filter_in(header, options.purpose) if options.filter == "auto" else None
+        if used is None:
+            return unfiltered(pictures, header, coded, options, stream.notes)
+        apply = neural_filter(used, header, coded, options, filtering.key_slice_qp(stream.first, stream.sets))
+        if source.still and apply.filters > 1:
+            apply.choice = filtering.choice_in(stream.first, apply.map_shape, apply.filters)
+        return DecodedVideo(replace(source, picture=apply.target), map(apply, pictures), stream.notes)
 
     def export(self, stream: Demuxer) -> Iterator[bytes]:
         for unit in stream:
@@ -188,6 +182,33 @@ def output_orders(units: Iterable[AccessUnit]) -> list[tuple[int, int]]:
         sequence += unit.type in IDR or not orders
         orders.append((sequence, unit.poc))
     return orders
+
+
+def unfiltered(
+    pictures: Iterator[Picture],
+    header: StreamHeader,
+    coded: CodedFormat,
+    options: DecodeOptions,
+    notes: list[str],
+) -> DecodedVideo:
+    """Decoded pictures as they are, or in the source's format."""
+    source = header.source
+    if options.coded:
+        return DecodedVideo(replace(source, picture=coded.picture), pictures, notes)
+    scaled = scaled_format(source.picture, header.scale)
+    return DecodedVideo(source, (restored(p, scaled, source.picture) for p in pictures), notes)
+
+
+def neural_filter(
+    used: ModelReference, header: StreamHeader, coded: CodedFormat, options: DecodeOptions, qp: int
+) -> "NeuralFilter":
+    """The filter for a stream's decoded pictures. qp: of its first key picture. Raises UnknownModel."""
+    from nnvvc.codecs.neural_filter import NeuralFilter
+
+    source = header.source.picture
+    depth = coded.picture.bit_depth if options.coded else source.bit_depth
+    target = replace(source, bit_depth=depth)
+    return NeuralFilter(used, scaled_format(source, header.scale), target, header.scale, qp)
 
 
 def restored(picture: Picture, scaled: PictureFormat, source: PictureFormat) -> Picture:

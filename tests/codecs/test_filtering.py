@@ -14,15 +14,17 @@ from nnvvc.adapt import block_choice
 from nnvvc.api import decode_chunks, encode_frames
 from nnvvc.bitstream.demuxer import Demuxer
 from nnvvc.bitstream.nal import NalHeader, NalUnitType
-from nnvvc.bitstream.sei import read_known, read_sei
+from nnvvc.bitstream.sei import SeiType, read_known, read_sei
 from nnvvc.codecs import filtering
+from nnvvc.codecs.hybrid import HybridCodec
+from nnvvc.codecs.key_pictures import IntraKeys
 from nnvvc.codecs.neural_filter import NeuralFilter
 from nnvvc.errors import ConfigError, UnknownModel
 from nnvvc.models import registry
 from nnvvc.models.filters import FilterConfig, PictureFilter, save_filter
-from nnvvc.options import DecodeOptions, EncodeOptions
+from nnvvc.options import DecodeOptions, EncodeOptions, Purpose
 from nnvvc.picture import Picture, PictureFormat, VideoFormat
-from nnvvc.vvc.tools import VvcSettings
+from nnvvc.vvc.tools import Gop, VvcSettings
 from tests.models.test_tasknets import make_network
 
 QP = 41
@@ -101,6 +103,31 @@ def test_people_get_their_own_filter() -> None:
         encoded(fmt, Fraction(1, 2), "base")
     with pytest.raises(ConfigError, match="adapt"):
         encoded(fmt, filter_name="adapt")
+
+
+@pytest.mark.parametrize("gop", ["ra", "ai"])
+@pytest.mark.parametrize("purpose", ["machines", "people"])
+def test_hybrid_streams_are_filtered_and_still_play(purpose: Purpose, gop: Gop) -> None:
+    """Key pictures by VVC intra: the QP that the filter needs is in a stream within the stream."""
+    fmt = video()
+    settings = VvcSettings(QP, "faster", 1 if gop == "ai" else 4, gop, threads=1)
+    names = {"machines": "machines", "people": "base"}
+    options = EncodeOptions(codec="hybrid", vvc=settings, filter=names[purpose])
+    keys = IntraKeys(settings, fmt.fps)
+    coder = HybridCodec(lambda *_: keys, lambda _: keys)
+    stream = b"".join(coder.encode(iter(frames(fmt)), fmt, options))
+    shown, plain = (
+        list(coder.decode(Demuxer([stream]), DecodeOptions(purpose=purpose, filter=choice)))
+        for choice in ("auto", "off")
+    )
+    assert len(shown) == len(plain) == fmt.frames
+    for a, b in zip(shown, plain, strict=True):
+        assert abs((a.planes[0].astype(int) - b.planes[0]).mean() - 0.1 * 219) < 0.7
+    first = Demuxer([stream]).first
+    kinds = [m.type for n in first.nals if n[1] >> 3 == NalUnitType.PREFIX_SEI for m in read_sei(n)]
+    assert kinds.count(SeiType.NNPF_CHARACTERISTICS) == 1
+    exported = b"".join(coder.export(Demuxer([stream])))
+    assert len(list(decode_chunks([exported]))) == fmt.frames
 
 
 def test_coded_depth_is_kept_on_demand() -> None:
