@@ -21,9 +21,9 @@ from nnvvc.bitstream.payload import PayloadKind
 from nnvvc.codecs import filtering
 from nnvvc.codecs.base import DecodedVideo
 from nnvvc.codecs.hybrid_encoder import HybridEncoder, key_planes
-from nnvvc.codecs.image import automatic_scale
 from nnvvc.codecs.key_pictures import KeyPictureCoder, coder_for, coder_of
-from nnvvc.codecs.vvc import check_size, neural_filter, not_empty, scaled_format, unfiltered
+from nnvvc.codecs.scale import automatic_scale, scaled_format
+from nnvvc.codecs.vvc import check_size, neural_filter, not_empty, unfiltered
 from nnvvc.codecs.vvc_pictures import coded_format_of, decoded, vvc_bytes
 from nnvvc.errors import ConfigError, DamagedStream, StreamError
 from nnvvc.options import DecodeOptions, EncodeOptions, Purpose

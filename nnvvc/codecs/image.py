@@ -12,6 +12,7 @@ from nnvvc.bitstream.muxer import Muxer, PeriodVerifier
 from nnvvc.bitstream.payload import PayloadKind, write_payload
 from nnvvc.codecs.base import DecodedVideo
 from nnvvc.codecs.picture_coder import decode_picture, encode_picture, image_model
+from nnvvc.codecs.scale import automatic_scale
 from nnvvc.errors import ConfigError, DamagedStream, StreamError, UnknownModel
 from nnvvc.media.resample import resample
 from nnvvc.models import registry
@@ -125,18 +126,3 @@ def restore(picture: Picture, source: PictureFormat) -> Picture:
     return Picture(
         resample(picture, source.width, source.height).with_bit_depth(source.bit_depth).planes, source
     )
-
-
-def automatic_scale(purpose: Purpose, qp: int) -> Fraction:
-    """The coded scale that is best on average at this QP."""
-    for scale, from_qp in AUTOMATIC_SCALES[purpose]:
-        if qp >= from_qp:
-            return scale
-    return Fraction(1)
-
-
-AUTOMATIC_SCALES: dict[Purpose, tuple[tuple[Fraction, int], ...]] = {
-    "people": ((Fraction(1, 2), 56), (Fraction(3, 4), 50)),
-    "machines": ((Fraction(1, 2), 30), (Fraction(3, 4), 24)),
-}
-"""(scale, QP from which on it is taken), smallest scale first."""

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 
 from nnvvc.bitstream.access_unit import AccessUnit, AccessUnits
 from nnvvc.bitstream.demuxer import Demuxer
-from nnvvc.bitstream.header import ModelReference, Pipeline, StreamHeader, scaled_size
+from nnvvc.bitstream.header import ModelReference, Pipeline, StreamHeader
 from nnvvc.bitstream.muxer import Muxer, PeriodVerifier
 from nnvvc.bitstream.nal import IDR, NalHeader, NalUnitType, join_annex_b, split_annex_b
 from nnvvc.bitstream.parameter_sets import CodedSize, read_vui
 from nnvvc.bitstream.sei import SeiMessage, write_sei
 from nnvvc.codecs import filtering
 from nnvvc.codecs.base import DecodedVideo
+from nnvvc.codecs.scale import automatic_scale, scaled_format
 from nnvvc.codecs.vvc_pictures import Reconstruction, coded_format_of, decoded, vvc_bytes
-from nnvvc.errors import ConfigError, DamagedStream, InputError
+from nnvvc.errors import DamagedStream, InputError
 from nnvvc.media.resample import resample
 from nnvvc.options import DecodeOptions, EncodeOptions
 from nnvvc.picture import Matrix, Picture, PictureFormat, VideoFormat
@@ -37,12 +38,6 @@ _USUAL_FPS = Fraction(30)
 _HASH_TYPES = {"md5": "1", "crc": "2"}
 
 
-def scaled_format(source: PictureFormat, scale: Fraction) -> PictureFormat:
-    """The format of source pictures at their coded scale."""
-    width, height = scaled_size(source.width, source.height, scale)
-    return replace(source, width=width, height=height)
-
-
 class VvcCodec:
     """Pipeline 0."""
 
@@ -51,12 +46,12 @@ class VvcCodec:
     def encode(
         self, frames: Iterable[Picture], video: VideoFormat, options: EncodeOptions
     ) -> Iterator[bytes]:
-        if options.scale is None:
-            raise ConfigError("--scale auto is not there for --codec vvc: give 1, 3/4, 1/2 or 1/4")
-        source = scaled_format(video.picture, options.scale)
+        purpose = options.purpose or ("machines" if options.filter == "machines" else "people")
+        scale = options.scale if options.scale is not None else automatic_scale(purpose, options.vvc.qp)
+        source = scaled_format(video.picture, scale)
         coded = coded_format(source)
-        models = filtering.filters_for(options.filter, options.scale)
-        header = StreamHeader(Pipeline.VVC, video, options.scale, models)
+        models = filtering.filters_for(options.filter, scale)
+        header = StreamHeader(Pipeline.VVC, video, scale, models)
         settings = options.vvc
         if options.picture_hash != "none":
             hash_type = {"SEIDecodedPictureHash": _HASH_TYPES[options.picture_hash]}

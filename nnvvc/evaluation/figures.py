@@ -78,7 +78,8 @@ def rate_curve(results: Results, metric: str) -> str:
     axes.grid(True, which="both", color="#e5e5e5", linewidth=0.7)
     axes.tick_params(axis="x", which="minor", labelsize=8)
     # Below the axes: no curve can run through it.
-    figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+    if axes.lines:
+        figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     pyplot.close(figure)
