@@ -12,7 +12,6 @@ from nnvvc.bitstream.nal import NalUnitType, join_annex_b, split_annex_b
 from nnvvc.codecs import codec_of
 from nnvvc.codecs.vvc import mux
 from nnvvc.errors import (
-    ConfigError,
     DamagedStream,
     InputError,
     PictureMismatch,
@@ -197,8 +196,13 @@ def test_streams_of_other_encoders_pass_through(name: str) -> None:
     assert len(list(decode_chunks(chunks))) == 5
 
 
+def test_the_coded_scale_can_be_left_open() -> None:
+    for purpose, scale in (("machines", Fraction(1, 2)), ("people", Fraction(1))):
+        stream = _encoded(PictureFormat(64, 64), scale=None, purpose=purpose)
+        header = Demuxer([stream]).header
+        assert header is not None and header.scale == scale
+
+
 def test_what_is_not_there_is_said() -> None:
-    with pytest.raises(ConfigError):
-        _encoded(PictureFormat(64, 64), scale=None)
     with pytest.raises(InputError, match="no pictures"):
         list(encode_frames([], VideoFormat(PictureFormat(64, 64)), _options()))
