@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nnvvc.version import __version__
 
 if TYPE_CHECKING:
-    from nnvvc.api import Report, decode, decode_chunks, encode, encode_frames, export
+    from nnvvc.api import Report, cut, decode, decode_chunks, encode, encode_frames, export, join
     from nnvvc.errors import NnvvcError
     from nnvvc.options import DecodeOptions, EncodeOptions
     from nnvvc.picture import Picture, PictureFormat, VideoFormat
@@ -25,15 +25,17 @@ __all__ = [
     "VideoFormat",
     "VvcSettings",
     "__version__",
+    "cut",
     "decode",
     "decode_chunks",
     "encode",
     "encode_frames",
     "export",
+    "join",
 ]
 
 _HOMES = {
-    "nnvvc.api": ("Report", "decode", "decode_chunks", "encode", "encode_frames", "export"),
+    "nnvvc.api": ("Report", "cut", "decode", "decode_chunks", "encode", "encode_frames", "export", "join"),
     "nnvvc.errors": ("NnvvcError",),
     "nnvvc.options": ("DecodeOptions", "EncodeOptions"),
     "nnvvc.picture": ("Picture", "PictureFormat", "VideoFormat"),

@@ -2,12 +2,14 @@
 
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from nnvvc.bitstream import groups as group_streams
 from nnvvc.bitstream.demuxer import Demuxer
+from nnvvc.bitstream.groups import group_sizes
 from nnvvc.bitstream.header import Pipeline
 from nnvvc.codecs import Codec, DecodedVideo, codec, codec_of
 from nnvvc.codecs.vvc import output_orders, plain_format
@@ -139,6 +141,48 @@ def export(source: Path, target: Path) -> Report:
                     output.write(piece)
                     progress.pictures += 1
         return Report(target, progress.pictures, progress.bytes, progress.seconds, video)
+
+
+def cut(source: Path, target: Path, first: int = 0, end: int | None = None) -> Report:
+    """Write groups `first` to `end` (not included; None is all) of a stream as a stream, nothing coded anew.
+
+    Raises ConfigError where there are no such groups, StreamError, InputError, OutputError.
+    """
+    target = os.fspath(target)
+    with open_input(source) as file:
+        sizes = group_sizes(Demuxer(read_chunks(file)))
+    groups = range(first, len(sizes) if end is None else end)
+    if not 0 <= groups.start < groups.stop:
+        raise ConfigError(f"groups {first}:{end} are none of the {len(sizes)} that the stream has")
+    with open_input(source) as file:
+        stream = Demuxer(read_chunks(file))
+        frames = sum(sizes[groups.start : groups.stop])
+        return _write(group_streams.cut(stream, groups, frames), target, frames, format_of_stream(stream))
+
+
+def join(sources: Sequence[Path], target: Path) -> Report:
+    """Write streams of one kind one after the other as one stream, nothing coded anew.
+
+    Raises ConfigError where they are of different kinds, StreamError, InputError, OutputError.
+    """
+    if not sources:
+        raise ConfigError("nothing to join: name two streams or more")
+    frames = 0
+    for source in sources:
+        with open_input(source) as file:
+            frames += sum(group_sizes(Demuxer(read_chunks(file))))
+    with ExitStack() as stack:
+        files = [stack.enter_context(open_input(source)) for source in sources]
+        streams = [Demuxer(read_chunks(file)) for file in files]
+        pieces = group_streams.join(streams, frames)
+        return _write(pieces, os.fspath(target), frames, format_of_stream(streams[0]))
+
+
+def _write(pieces: Iterable[bytes], target: str, pictures: int, video: VideoFormat) -> Report:
+    with Progress("writing", quiet=True) as progress, atomic_output(target) as output:
+        for piece in progress.chunks_through(pieces):
+            output.write(piece)
+    return Report(target, pictures, progress.bytes, progress.seconds, replace(video, frames=pictures))
 
 
 @contextmanager

@@ -20,7 +20,7 @@ SCALES: dict[str, Fraction | None] = {
     "1/2": Fraction(1, 2),
     "1/4": Fraction(1, 4),
 }
-FILTERS = ("none", "base", "adapt", "machines")
+FILTERS = ("none", "base", "machines")
 PICTURE_HASHES = ("none", "md5", "crc")
 
 
@@ -43,9 +43,7 @@ class EncodeOptions:
     scale: Fraction | None = Fraction(1)
     filter: str = "none"
     finetune_seconds: float = 0.0
-    adapt_seconds: float = 10.0
     profile: Profile = "base"
-    effort: Literal["normal", "full"] = "normal"
     workers: int = 1
     picture_hash: str = "none"
 
@@ -58,7 +56,7 @@ class EncodeOptions:
         _check("--scale", self.scale, tuple(SCALES.values()))
         if self.workers < 1:
             raise ConfigError("--workers must be 1 or more")
-        if self.finetune_seconds < 0 or self.adapt_seconds < 0:
+        if self.finetune_seconds < 0:
             raise ConfigError("a time to optimise for cannot be negative")
 
 

@@ -44,11 +44,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     add("--filter", choices=FILTERS, default="none", help="neural filter announced in the stream")
     add("--finetune", type=float, default=0.0, metavar="SECONDS", help="time to optimise each latent for")
-    add("--adapt-seconds", type=float, default=10.0, metavar="SECONDS", help="time to adapt each filter for")
     add("--profile", choices=PROFILES, default="base", help="of the learned codec (default %(default)s)")
-    add(
-        "--effort", choices=("normal", "full"), default="normal", help="full: encode alternatives and compare"
-    )
     add("--workers", type=int, default=1, metavar="N", help="closed groups encoded at a time")
     add("--threads", type=int, default=2, metavar="N", help="of the VVC encoder (default %(default)s)")
     add("--encoder", choices=tuple(ENCODERS), default="ffmpeg", help="VVC encoder (default %(default)s)")
@@ -72,9 +68,7 @@ def run(args: argparse.Namespace) -> int:
         scale=SCALES[args.scale],
         filter=args.filter,
         finetune_seconds=args.finetune,
-        adapt_seconds=args.adapt_seconds,
         profile=args.profile,
-        effort=args.effort,
         workers=args.workers,
         picture_hash=args.picture_hash,
     )

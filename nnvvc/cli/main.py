@@ -12,7 +12,7 @@ from types import FrameType
 from nnvvc.errors import NnvvcError
 from nnvvc.version import __version__
 
-COMMANDS = ("encode", "decode", "info", "export", "doctor", "train", "evaluate", "compare")
+COMMANDS = ("encode", "decode", "info", "export", "cut", "join", "doctor", "train", "evaluate", "compare")
 
 _FAULT = 1
 _INTERRUPTED = 130

@@ -124,6 +124,10 @@ def test_a_folder_in_gives_a_folder_out(tmp_path: Path) -> None:
         ("info", "garbage.png"),
         ("export", "cut.bin", "o.266"),
         ("export", "garbage.png", "o.mp4"),
+        ("cut", "garbage.png", "o.bin"),
+        ("cut", "ok.bin", "o.bin", "--groups", "7:"),
+        ("cut", "ok.bin", "o.bin", "--groups", "one"),
+        ("join", "ok.bin", "garbage.png", "o.bin"),
     ],
 )
 def test_bad_input_ends_with_status_2_and_nothing_left(
