@@ -13,7 +13,7 @@ from nnvvc.bitstream.groups import group_sizes
 from nnvvc.bitstream.header import Pipeline
 from nnvvc.codecs import Codec, DecodedVideo, codec, codec_of
 from nnvvc.codecs.vvc import output_orders, plain_format
-from nnvvc.errors import ConfigError
+from nnvvc.errors import ConfigError, InputError
 from nnvvc.files import STANDARD_STREAM, Counted, atomic_output, atomic_path, open_input, read_chunks
 from nnvvc.media import mp4, open_sink, open_source
 from nnvvc.options import DecodeOptions, EncodeOptions
@@ -74,25 +74,27 @@ def encode(
     size: str | None = None,
     pix_fmt: str | None = None,
     fps: Fraction | None = None,
+    still: bool = False,
     quiet: bool = True,
     notify: Callable[[str], None] = lambda note: None,
 ) -> Report:
     """Encode a file (`-` is standard input) to a stream; without a target, to the input's name with .bin.
 
-    size, pix_fmt: of raw video. fps: replaces the input's. notify is called with each note as it arises.
+    size, pix_fmt: of raw video. fps: replaces the input's. still: the input is one picture, whatever kind of
+    file it is in. notify is called with each note as it arises.
     Raises NnvvcError in its kinds; the target is there only when all went well.
     """
     options = options or EncodeOptions()
     target = _target(source, target, ".bin")
     with open_source(source, size=size, pix_fmt=pix_fmt, fps=fps) as opened:
-        video = opened.format
+        video = replace(opened.format, still=still or opened.format.still)
         for note in opened.notes:
             notify(note)
         with (
             Progress("encoding", video.frames, float(video.fps), quiet) as progress,
             atomic_output(target) as file,
         ):
-            frames = progress.pictures_through(opened)
+            frames = progress.pictures_through(_single(opened) if still else opened)
             for chunk in progress.chunks_through(encode_frames(frames, video, options)):
                 file.write(chunk)
         return Report(target, progress.pictures, progress.bytes, progress.seconds, video, opened.notes)
@@ -176,6 +178,13 @@ def join(sources: Sequence[Path], target: Path) -> Report:
         streams = [Demuxer(read_chunks(file)) for file in files]
         pieces = group_streams.join(streams, frames)
         return _write(pieces, os.fspath(target), frames, format_of_stream(streams[0]))
+
+
+def _single(frames: Iterable[Picture]) -> Iterator[Picture]:
+    for count, picture in enumerate(frames):
+        if count:
+            raise InputError("the input has more than one picture: leave --still away")
+        yield picture
 
 
 def _write(pieces: Iterable[bytes], target: str, pictures: int, video: VideoFormat) -> Report:

@@ -53,6 +53,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     add("--size", metavar="WxH", help="of raw video")
     add("--pix-fmt", metavar="FMT", help="of raw video, such as yuv420p10le (default yuv420p)")
     add("--fps", type=arguments.fraction, help="pictures per second, instead of the input's")
+    add("--still", action="store_true", help="the input is one picture, though in a video file")
     add("--json", action="store_true", help="print what was done as JSON")
 
 
@@ -81,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
             size=args.size,
             pix_fmt=args.pix_fmt,
             fps=args.fps,
+            still=args.still,
             quiet=args.json,
             notify=arguments.warn,
         )

@@ -63,7 +63,7 @@ class Curve:
         """The commands for an item at one rate point."""
         options = dict(self.options) | {self.parameter: point}
         if self.coder == "nnvvc":
-            return _nnvvc(options, self.scale)
+            return _nnvvc(options, self.scale, item)
         stream, encode, decode = _ANCHORS[self.coder](options, item)
         prepare, restore = _resampling(item, Fraction(self.scale))
         coded, raw = CODED if prepare else SOURCE, RAW if restore else DECODED
@@ -121,14 +121,16 @@ def _resampling(item: Item, scale: Fraction) -> tuple[Command | None, Command | 
     )
 
 
-def _nnvvc(options: Options, scale: str) -> Plan:
+def _nnvvc(options: Options, scale: str, item: Item) -> Plan:
     words: Command = []
     for key, value in options.items():
         words += [f"--{key.replace('_', '-')}", _text(value)]
+    # The source is a y4m file even where the item is a picture.
+    still = ["--still"] if item.frames == 1 else []
     decode_for = [] if "for" not in options else ["--for", _text(options["for"])]
     return Plan(
         "stream.bin",
-        [NNVVC, "encode", SOURCE, "stream.bin", *words, "--scale", scale, "--threads", "1"],
+        [NNVVC, "encode", SOURCE, "stream.bin", *words, "--scale", scale, "--threads", "1", *still],
         [NNVVC, "decode", "stream.bin", DECODED, *decode_for, "--threads", "1"],
     )
 
