@@ -23,7 +23,7 @@ from nnvvc.api import decode_chunks, encode_frames
 from nnvvc.bitstream.demuxer import Demuxer
 from nnvvc.bitstream.header import StreamHeader
 from nnvvc.bitstream.nal import NalHeader, NalUnitType, join_annex_b, split_annex_b
-from nnvvc.bitstream.payload import PayloadKind, read_payload, write_payload
+from nnvvc.bitstream.payload import PICTURE_KINDS, PayloadKind, read_payload, write_payload
 from nnvvc.bitstream.summary import summarise
 from nnvvc.errors import NnvvcError
 from nnvvc.options import DecodeOptions, EncodeOptions
@@ -51,6 +51,12 @@ def seed_streams() -> list[bytes]:
         video = VideoFormat(fmt, Fraction(25), 12)
         options = EncodeOptions(codec="vvc", vvc=settings)
         streams.append(b"".join(encode_frames(clip(fmt, 12, seed=width), video, options)))
+    fmt = PictureFormat(96, 64, 10)
+    settings = VvcSettings(qp=40, preset="faster", intra_period=8, gop="ra-closed", threads=1)
+    for codec, frames in (("hybrid", 9), ("image", 1)):
+        video = VideoFormat(fmt, Fraction(25), frames, still=frames == 1)
+        options = EncodeOptions(codec=codec, purpose="people", vvc=settings)
+        streams.append(b"".join(encode_frames(clip(fmt, frames, seed=frames), video, options)))
     return streams
 
 
@@ -133,7 +139,9 @@ def forge_header(rng: random.Random, streams: list[bytes]) -> bytes:
         size = rng.choice(((16384, 4096), (8192, 8192), (1, 1), (97, 65), (98, 64), (640, 480)))
         fmt = PictureFormat(*size, rng.choice((8, 10, 16)))
         frames = rng.choice((None, 0, 1, 1 << 30))
-        forged = StreamHeader(header.pipeline, VideoFormat(fmt, Fraction(25), frames), header.scale)
+        forged = StreamHeader(
+            header.pipeline, VideoFormat(fmt, Fraction(25), frames), header.scale, header.models
+        )
         body = forged.tobytes()
     else:
         changed = bytearray(body)
@@ -143,10 +151,31 @@ def forge_header(rng: random.Random, streams: list[bytes]) -> bytes:
     return join_annex_b(nals)
 
 
+def forge_picture(rng: random.Random, streams: list[bytes]) -> bytes:
+    """Learned pictures, whole or in place of slices, changed under a checksum that fits."""
+    learned = [s for s in streams if any(_is_picture(n) for n in split_annex_b([s]))]
+    nals = list(split_annex_b([rng.choice(learned)]))
+    i = rng.choice([i for i, n in enumerate(nals) if _is_picture(n)])
+    kind, body = read_payload(nals[i])
+    changed = bytearray(body)
+    for _ in range(rng.choice((1, 2, 8))):
+        changed[rng.randrange(min(len(changed), rng.choice((4, 40, 4000))))] ^= 1 << rng.randrange(8)
+    if rng.random() < 0.3:
+        del changed[rng.randrange(len(changed)) :]
+    nals[i] = write_payload(kind, bytes(changed))
+    return join_annex_b(nals)
+
+
+def _is_picture(nal: bytes) -> bool:
+    return nal[1] >> 3 == NalUnitType.PAYLOAD and nal[2] in PICTURE_KINDS
+
+
 def forge_parameter_set(rng: random.Random, streams: list[bytes]) -> bytes:
     """Bits changed in the SPS and PPS only: sizes, tools, buffers."""
     nals = list(split_annex_b([rng.choice(streams)]))
     sets = [i for i, n in enumerate(nals) if n[1] >> 3 in (NalUnitType.SPS, NalUnitType.PPS)]
+    if not sets:
+        return flip_early_bits(rng, streams)
     i = rng.choice(sets)
     changed = bytearray(nals[i])
     for _ in range(rng.choice((1, 1, 2, 3))):
@@ -169,6 +198,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     retype,
     forge_length,
     forge_header,
+    forge_picture,
     forge_parameter_set,
 )
 
