@@ -28,7 +28,7 @@ PICTURE_HASHES = ("none", "md5", "crc")
 class EncodeOptions:
     """How to encode.
 
-    codec: `auto` takes the image codec for pictures and the hybrid one for video. purpose: what choices are
+    codec: `auto` takes plain VVC for pictures and the hybrid codec for video. purpose: what choices are
     made for; None is the codec's own default. vvc: settings of the VVC encoder, whose qp is also the learned
     codecs'. encoder: its name in `nnvvc.vvc.tools`. scale: coded size over source size, None for a choice by
     measurement. filter: the neural filter announced in the stream. finetune_seconds: time for optimising each

@@ -34,8 +34,9 @@ def codec_of(pipeline: Pipeline) -> Codec:
 
 
 def _automatic(video: VideoFormat | None) -> str:
-    wanted = "image" if video is not None and video.still else "hybrid"
-    return wanted if wanted in _MODULES else "vvc"
+    # The learned codec needs more bits than VVC intra still (docs/image-codec.md), so pictures are VVC's. In
+    # video each key picture is whichever of the two measures better.
+    return "vvc" if video is not None and video.still else "hybrid"
 
 
 __all__ = ["CODECS", "Codec", "DecodedVideo", "codec", "codec_of"]
