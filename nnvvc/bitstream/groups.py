@@ -40,7 +40,7 @@ def cut(stream: Demuxer, groups: range, frames: int) -> Iterator[bytes]:
         if number >= groups.stop:
             return
         if number == groups.start and _begins_group(unit):
-            _complete(unit, stream.sets.nal_units())
+            complete(unit, stream.sets.nal_units())
             yield from _with_header(unit, stream.header, frames)
         else:
             yield unit.tobytes()
@@ -67,7 +67,7 @@ def join(streams: Sequence[Demuxer], frames: int) -> Iterator[bytes]:
             if unit is not stream.first:
                 yield unit.tobytes()
                 continue
-            _complete(unit, stream.sets.nal_units())
+            complete(unit, stream.sets.nal_units())
             if number == 0:
                 yield from _with_header(unit, stream.header, frames)
             else:
@@ -82,7 +82,7 @@ def _kind(header: StreamHeader | None) -> StreamHeader | None:
     return header and replace(header, source=replace(header.source, frames=None))
 
 
-def _complete(unit: AccessUnit, sets: Iterable[bytes]) -> None:
+def complete(unit: AccessUnit, sets: Iterable[bytes]) -> None:
     """Give a unit the parameter sets that came before it in its stream."""
     if unit.type is not None and not any(nal[1] >> 3 in SETS for nal in unit.nals):
         for nal in reversed(list(sets)):

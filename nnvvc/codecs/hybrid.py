@@ -10,8 +10,9 @@ from dataclasses import replace
 
 from nnvvc.bitstream.access_unit import AccessUnit
 from nnvvc.bitstream.demuxer import Demuxer
+from nnvvc.bitstream.groups import complete
 from nnvvc.bitstream.header import Pipeline, StreamHeader
-from nnvvc.bitstream.intra_sets import SETS, with_parameter_sets
+from nnvvc.bitstream.intra_sets import with_parameter_sets
 from nnvvc.bitstream.key_slice import KeySlice, PictureCodec
 from nnvvc.bitstream.learned_picture import read_learned_picture
 from nnvvc.bitstream.muxer import PeriodVerifier
@@ -22,7 +23,7 @@ from nnvvc.codecs import filtering
 from nnvvc.codecs.base import DecodedVideo
 from nnvvc.codecs.hybrid_encoder import HybridEncoder, key_planes
 from nnvvc.codecs.key_pictures import KeyPictureCoder, coder_for, coder_of
-from nnvvc.codecs.scale import automatic_scale, scaled_format
+from nnvvc.codecs.scale import coded_scale, scaled_format
 from nnvvc.codecs.vvc import check_size, neural_filter, not_empty, unfiltered
 from nnvvc.codecs.vvc_pictures import coded_format_of, decoded, vvc_bytes
 from nnvvc.errors import ConfigError, DamagedStream, StreamError
@@ -56,7 +57,7 @@ class HybridCodec:
         if options.encoder not in _ENCODERS:
             raise ConfigError(f"--codec hybrid needs VVenC: --encoder {' or '.join(_ENCODERS)}")
         purpose = options.purpose or "machines"
-        scale = options.scale if options.scale is not None else automatic_scale(purpose, options.vvc.qp)
+        scale = coded_scale(options, purpose)
         header = StreamHeader(Pipeline.HYBRID, video, scale)
         keys = self._encoding(options, header, purpose)
         filters = filtering.filters_for(options.filter, scale)
@@ -96,8 +97,8 @@ class HybridCodec:
         scaled = scaled_format(header.source.picture, header.scale)
         for unit in with_key_pictures(stream, self._decoding(header), scaled, conceal=False):
             # Each key picture can be tuned into, as in other streams.
-            if unit.irap and not any(nal[1] >> 3 in SETS for nal in unit.nals):
-                unit.nals[:0] = stream.sets.nal_units()
+            if unit.irap:
+                complete(unit, stream.sets.nal_units())
             yield join_annex_b(unit.vvc_nals())
 
 

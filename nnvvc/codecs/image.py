@@ -7,12 +7,12 @@ from fractions import Fraction
 
 from nnvvc.bitstream.access_unit import AccessUnits
 from nnvvc.bitstream.demuxer import Demuxer
-from nnvvc.bitstream.header import ModelReference, Pipeline, StreamHeader, scaled_size
+from nnvvc.bitstream.header import ModelReference, Pipeline, StreamHeader
 from nnvvc.bitstream.muxer import Muxer, PeriodVerifier
 from nnvvc.bitstream.payload import PayloadKind, write_payload
 from nnvvc.codecs.base import DecodedVideo
 from nnvvc.codecs.picture_coder import decode_picture, encode_picture, image_model
-from nnvvc.codecs.scale import automatic_scale
+from nnvvc.codecs.scale import coded_scale, scaled_format
 from nnvvc.errors import ConfigError, DamagedStream, StreamError, UnknownModel
 from nnvvc.media.resample import resample
 from nnvvc.models import registry
@@ -38,8 +38,7 @@ def image_model_in(header: StreamHeader) -> ModelReference:
 
 def coded_picture_format(source: PictureFormat, scale: Fraction) -> PictureFormat:
     """The format of the pictures that the networks see."""
-    width, height = scaled_size(source.width, source.height, scale)
-    return replace(source, width=width, height=height, bit_depth=CODED_BIT_DEPTH)
+    return replace(scaled_format(source, scale), bit_depth=CODED_BIT_DEPTH)
 
 
 class ImageCodec:
@@ -55,7 +54,7 @@ class ImageCodec:
         purpose: Purpose = options.purpose or "people"
         used = registry.reference(IMAGE_MODELS[purpose])
         model = image_model(used)
-        scale = options.scale if options.scale is not None else automatic_scale(purpose, options.vvc.qp)
+        scale = coded_scale(options, purpose)
         coded = coded_picture_format(video.picture, scale)
         ready: deque[bytes] = deque()
         header = StreamHeader(Pipeline.IMAGE, video, scale, (used,))

@@ -4,7 +4,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 from nnvvc.bitstream.header import scaled_size
-from nnvvc.options import Purpose
+from nnvvc.options import EncodeOptions, Purpose
 from nnvvc.picture import PictureFormat
 
 AUTOMATIC_SCALES: dict[Purpose, tuple[tuple[Fraction, int], ...]] = {
@@ -18,10 +18,12 @@ For machines: what lies on the front of rate and accuracy of VVC intra pictures 
 """
 
 
-def automatic_scale(purpose: Purpose, qp: int) -> Fraction:
-    """The coded scale that is best on average at this QP."""
+def coded_scale(options: EncodeOptions, purpose: Purpose) -> Fraction:
+    """The scale asked for; where it is left open, the one that is best on average at this QP."""
+    if options.scale is not None:
+        return options.scale
     for scale, from_qp in AUTOMATIC_SCALES[purpose]:
-        if qp >= from_qp:
+        if options.vvc.qp >= from_qp:
             return scale
     return Fraction(1)
 

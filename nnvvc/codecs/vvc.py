@@ -15,7 +15,7 @@ from nnvvc.bitstream.parameter_sets import CodedSize, read_vui
 from nnvvc.bitstream.sei import SeiMessage, write_sei
 from nnvvc.codecs import filtering
 from nnvvc.codecs.base import DecodedVideo
-from nnvvc.codecs.scale import automatic_scale, scaled_format
+from nnvvc.codecs.scale import coded_scale, scaled_format
 from nnvvc.codecs.vvc_pictures import Reconstruction, coded_format_of, decoded, vvc_bytes
 from nnvvc.errors import DamagedStream, InputError
 from nnvvc.media.resample import resample
@@ -47,7 +47,7 @@ class VvcCodec:
         self, frames: Iterable[Picture], video: VideoFormat, options: EncodeOptions
     ) -> Iterator[bytes]:
         purpose = options.purpose or ("machines" if options.filter == "machines" else "people")
-        scale = options.scale if options.scale is not None else automatic_scale(purpose, options.vvc.qp)
+        scale = coded_scale(options, purpose)
         source = scaled_format(video.picture, scale)
         coded = coded_format(source)
         models = filtering.filters_for(options.filter, scale)
