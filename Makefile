@@ -14,6 +14,7 @@ setup: $(READY) ## make the virtual environment .venv with everything in it
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m compileall -q nnvvc
 	touch $(READY)
 
 demo: $(READY) ## encode and decode a clip made from a photo; print bytes, PSNR, speed

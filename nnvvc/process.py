@@ -119,6 +119,14 @@ class ChildProcess:
                 have += count
             yield block
 
+    def read_line(self) -> bytes:
+        """A short first line of the output, without its end; less where the output ends before."""
+        line = b""
+        while self._wait_for_output() and (byte := os.read(self._output.fileno(), 1)) not in (b"", b"\n"):
+            line += byte
+        self._raise_feed_error()
+        return line
+
     def finish(self) -> None:
         """Wait for the end. Raises ToolFailed for a status other than 0, with the tool's own last words."""
         if self._feeder is not None:

@@ -2,12 +2,16 @@
 
     python -m tools.bench.plain_vvc [CLIP.y4m ...] [--frames 300] [--preset faster] [--qp 32]
 
-Prints encode and decode wall time as ratios to FFmpeg's, the container's bytes over the encoder's, and the
-peak memory of our process for 1 and 10 times the frames. Clips are played forth and back to the length asked.
+Prints encode and decode wall time as ratios to FFmpeg's, best against best and median against median of
+interleaved runs, the container's bytes over the encoder's, and the peak memory of our process for 1 and 10
+times the frames. Clips are played forth and back to the length asked. Our modules are compiled first, as
+installing does.
 """
 
 import argparse
+import compileall
 import json
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -15,10 +19,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import nnvvc
 from nnvvc.media import open_sink, open_source
 from nnvvc.picture import Picture, PictureFormat, VideoFormat
 from nnvvc.vvc.tools import VvcSettings, coded_format, encoder
 from tools.content import clip
+
+DECODES = 4
+"""Decoding runs per encoding run: they are short, and vary more."""
 
 _MEMORY = """
 import resource, sys
@@ -67,7 +75,7 @@ def compare(source: Path | None, folder: Path, args: argparse.Namespace) -> dict
     tool = encoder()
     command = tool.command(coded_format(video.picture), video.fps, settings)
     ffmpeg, options = command[0], command[command.index("-c:v") : command.index("-f", command.index("-c:v"))]
-    nnvvc = [sys.executable, "-m", "nnvvc.cli.main"]
+    program = [sys.executable, "-m", "nnvvc.cli.main"]
     times: dict[str, list[float]] = {"encode": [], "encode_ffmpeg": [], "decode": [], "decode_ffmpeg": []}
     for _ in range(args.repeat):
         times["encode_ffmpeg"].append(
@@ -78,7 +86,7 @@ def compare(source: Path | None, folder: Path, args: argparse.Namespace) -> dict
         times["encode"].append(
             timed(
                 [
-                    *nnvvc,
+                    *program,
                     "encode",
                     str(y4m),
                     str(ours),
@@ -92,15 +100,20 @@ def compare(source: Path | None, folder: Path, args: argparse.Namespace) -> dict
             )
         )
         decode = [ffmpeg, "-y", "-threads", "2", "-i", str(ours), "-pix_fmt", "yuv420p", str(out)]
-        times["decode_ffmpeg"].append(timed(decode))
-        times["decode"].append(timed([*nnvvc, "decode", str(ours), str(out)]))
+        for _ in range(DECODES):
+            times["decode_ffmpeg"].append(timed(decode))
+            times["decode"].append(timed([*program, "decode", str(ours), str(out)]))
     best = {name: min(values) for name, values in times.items()}
+    median = {name: statistics.median(values) for name, values in times.items()}
     plain = theirs.stat().st_size
     return {
         "clip": source.name if source else "made",
         "frames": args.frames,
-        "encode_ratio": round(best["encode"] / best["encode_ffmpeg"], 3),
-        "decode_ratio": round(best["decode"] / best["decode_ffmpeg"], 3),
+        **{
+            f"{way}_ratio{name}": round(values[way] / values[f"{way}_ffmpeg"], 3)
+            for way in ("encode", "decode")
+            for name, values in (("", best), ("_of_medians", median))
+        },
         "seconds": {name: round(value, 2) for name, value in best.items()},
         "bytes": ours.stat().st_size,
         "bytes_ffmpeg": plain,
@@ -134,6 +147,7 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=2)
     parser.add_argument("--memory", type=int, nargs="*", default=[200, 2000], metavar="FRAMES")
     args = parser.parse_args()
+    compileall.compile_dir(Path(nnvvc.__file__).parent, quiet=1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         result = {

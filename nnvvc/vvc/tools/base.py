@@ -33,6 +33,8 @@ DECODER_MEMORY = 1400 << 20
 DECODER_STALL_SECONDS = 9.0
 ENCODER_STALL_SECONDS = 1800.0
 _PICTURES_AHEAD = 4
+_MARKER = b"FRAME\n"
+"""Before each frame of a y4m file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,8 +202,12 @@ def decode_by(
     fmt: PictureFormat,
     settings: DecoderSettings,
     folder: Path | None = None,
+    y4m: bool = False,
 ) -> Iterator[Picture]:
-    """The pictures that a decoder writes to standard output, raw, while it is fed. Raises ToolError."""
+    """The pictures that a decoder writes to standard output while it is fed. Raises ToolError.
+
+    y4m: they come with a header line and markers, else as samples alone.
+    """
     with ChildProcess(
         command,
         name=name,
@@ -210,10 +216,23 @@ def decode_by(
         cwd=folder,
     ) as child:
         child.feed(chunks)
+        if y4m:
+            child.read_line()
+            samples = _unmarked(child.read_blocks(len(_MARKER) + block_bytes(fmt)), name)
+        else:
+            samples = child.read_blocks(block_bytes(fmt))
         # A pipe holds less than a picture: without this the decoder waits while a picture is used.
-        with closing(ahead(child.read_blocks(block_bytes(fmt)), _PICTURES_AHEAD)) as blocks:
+        with closing(ahead(samples, _PICTURES_AHEAD)) as blocks:
             yield from pictures_from(blocks, fmt)
         child.finish()
+
+
+def _unmarked(blocks: Iterable[memoryview], name: str) -> Iterator[memoryview]:
+    """The samples behind the markers. Raises ToolFailed where a marker is missing."""
+    for block in blocks:
+        if block[: len(_MARKER)] != _MARKER:
+            raise ToolFailed(f"{name} gave pictures of another format than the stream's first")
+        yield block[len(_MARKER) :]
 
 
 def run_to_end(

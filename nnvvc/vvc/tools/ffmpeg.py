@@ -125,9 +125,11 @@ class FFmpegDecoder:
             ffmpeg_path(), "-hide_banner", "-nostdin", "-loglevel", "error", *strict,
             "-threads", str(threads), "-f", "vvc", "-i", "pipe:0",
             "-map", "0:v:0", "-fps_mode", "passthrough", "-noautoscale",
-            "-pix_fmt", pix_fmt(fmt), "-f", "rawvideo", "pipe:1",
+            # Frames pass into a y4m file as they are; the raw format would copy each of them first.
+            "-pix_fmt", pix_fmt(fmt), "-strict", "-1",
+            "-c:v", "wrapped_avframe", "-f", "yuv4mpegpipe", "pipe:1",
         ]  # fmt: skip
-        return decode_by(command, "the FFmpeg decoder", chunks, fmt, settings)
+        return decode_by(command, "the FFmpeg decoder", chunks, fmt, settings, y4m=True)
 
 
 @cache
