@@ -20,7 +20,7 @@ SCALES: dict[str, Fraction | None] = {
     "1/2": Fraction(1, 2),
     "1/4": Fraction(1, 4),
 }
-FILTERS = ("none", "base", "machines")
+FILTERS = ("none", "base", "adapt", "machines")
 PICTURE_HASHES = ("none", "md5", "crc")
 
 
@@ -32,8 +32,9 @@ class EncodeOptions:
     made for; None is the codec's own default. vvc: settings of the VVC encoder, whose qp is also the learned
     codecs'. encoder: its name in `nnvvc.vvc.tools`. scale: coded size over source size, None for a choice by
     measurement. filter: the neural filter announced in the stream. finetune_seconds: time for optimising each
-    latent. profile: of the probability model. workers: groups of pictures encoded at a time. picture_hash:
-    writes the standard SEI per picture besides the hash of each intra period.
+    latent. adapt_seconds: for fitting the filter for people to each group of pictures. profile: of the
+    probability model. workers: groups of pictures encoded at a time. picture_hash: writes the standard SEI
+    per picture besides the hash of each intra period.
     """
 
     codec: str = "auto"
@@ -43,6 +44,7 @@ class EncodeOptions:
     scale: Fraction | None = Fraction(1)
     filter: str = "none"
     finetune_seconds: float = 0.0
+    adapt_seconds: float = 10.0
     profile: Profile = "base"
     workers: int = 1
     picture_hash: str = "none"
@@ -56,7 +58,7 @@ class EncodeOptions:
         _check("--scale", self.scale, tuple(SCALES.values()))
         if self.workers < 1:
             raise ConfigError("--workers must be 1 or more")
-        if self.finetune_seconds < 0:
+        if self.finetune_seconds < 0 or self.adapt_seconds < 0:
             raise ConfigError("a time to optimise for cannot be negative")
 
 

@@ -43,6 +43,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="coded size over source size (default %(default)s)",
     )
     add("--filter", choices=FILTERS, default="none", help="neural filter announced in the stream")
+    add(
+        "--adapt-seconds",
+        type=float,
+        default=10.0,
+        metavar="SECONDS",
+        help="time to fit the filter to each group of pictures for, with --filter adapt (default 10)",
+    )
     add("--finetune", type=float, default=0.0, metavar="SECONDS", help="time to optimise each latent for")
     add("--profile", choices=PROFILES, default="base", help="of the learned codec (default %(default)s)")
     add("--workers", type=int, default=1, metavar="N", help="closed groups encoded at a time")
@@ -69,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
         scale=SCALES[args.scale],
         filter=args.filter,
         finetune_seconds=args.finetune,
+        adapt_seconds=args.adapt_seconds,
         profile=args.profile,
         workers=args.workers,
         picture_hash=args.picture_hash,

@@ -30,7 +30,7 @@ from nnvvc.models.registry import FILTER_MACHINES, FILTER_PEOPLE, reference, wei
 from nnvvc.options import Purpose
 
 if TYPE_CHECKING:
-    from nnvvc.models.filters import PictureFilter
+    from torch import nn
 
 TILE = 1024
 """Side of the tiles, luma samples of the decoded picture, that larger pictures are filtered in."""
@@ -38,15 +38,12 @@ TILE = 1024
 MARGIN = 128
 """Samples around a tile that the filter sees too."""
 
-KEY_QP_OFFSET = 3
-"""VVenC codes key pictures, single ones too, at its QP less this; filters are trained with its QP."""
-
 _PACKED_420 = 3
 _REPEAT = 1
 _BEST = 3
 
 
-_NUMBERS = {"machines": FILTER_MACHINES, "base": FILTER_PEOPLE}
+_NUMBERS = {"machines": FILTER_MACHINES, "base": FILTER_PEOPLE, "adapt": FILTER_PEOPLE}
 _PURPOSES: dict[Purpose, int] = {"machines": FILTER_MACHINES, "people": FILTER_PEOPLE}
 
 
@@ -58,8 +55,8 @@ def filters_for(name: str, scale: Fraction) -> tuple[ModelReference, ...]:
     """
     if name == "none":
         return ()
-    if name == "base" and scale != 1:
-        raise ConfigError("--filter base is for pictures coded at full size: give --scale 1")
+    if _NUMBERS[name] == FILTER_PEOPLE and scale != 1:
+        raise ConfigError(f"--filter {name} is for pictures coded at full size: give --scale 1")
     return (reference(_NUMBERS[name]),)
 
 
@@ -110,18 +107,12 @@ Messages = tuple[SeiMessage, SeiMessage | None]
 def messages_for(header: StreamHeader) -> list[Messages]:
     """What a video's coded sequences begin with; nothing for a single picture, or where no filter is used."""
     used = [] if header.source.still else [filter_in(header, purpose) for purpose in _PURPOSES]
-    if not any(used):
-        return []
-    from nnvvc.models.filters import load_filter
-
-    return [announcement(load_filter(weights_of(u)), u, header.scale) for u in used if u is not None]
+    return [announcement(u, header.scale) for u in used if u is not None]
 
 
-def announcement(model: "PictureFilter", used: ModelReference, scale: Fraction) -> Messages:
-    """The messages for a filter on pictures coded at `scale`."""
-    from nnvvc.models.filters import enlargement, kmac_per_pixel
-
-    parameters = sum(p.numel() for p in model.parameters())
+def announcement(used: ModelReference, scale: Fraction) -> Messages:
+    """The messages for a filter on pictures coded at `scale`. Raises UnknownModel."""
+    parameters, kmac = _complexity(used, scale)
     resampling = scale != 1
     resolution = {
         "pic_width_num_minus1": scale.denominator - 1,
@@ -156,7 +147,7 @@ def announcement(model: "PictureFilter", used: ModelReference, scale: Fraction) 
         parameter_type_idc=1,
         log2_parameter_bit_length_minus3=1,
         num_parameters_idc=max(0, parameters.bit_length() - 11),
-        num_kmac_operations_idc=round(kmac_per_pixel(model.config, enlargement(scale))),
+        num_kmac_operations_idc=round(kmac),
         total_kilobyte_size=-(-2 * parameters // 1000),
         **({} if resampling else metadata),
     )
@@ -164,6 +155,20 @@ def announcement(model: "PictureFilter", used: ModelReference, scale: Fraction) 
         # VTM 23.13 takes the size before resampling for zero, and stops where such a filter is active.
         return characteristics, None
     return characteristics, nnpf_activation(target_id=used.number, persistence_flag=1, target_base_flag=1)
+
+
+def _complexity(used: ModelReference, scale: Fraction) -> tuple[int, float]:
+    """Parameters, and thousands of multiplications per luma sample."""
+    from nnvvc.models import filters, restoration
+
+    model: nn.Module
+    if used.number == FILTER_PEOPLE:
+        model = people = restoration.load_restoration(weights_of(used))
+        kmac = restoration.kmac_per_pixel(people.config)
+    else:
+        model = machines = filters.load_filter(weights_of(used))
+        kmac = filters.kmac_per_pixel(machines.config, filters.enlargement(scale))
+    return sum(p.numel() for p in model.parameters()), kmac
 
 
 def announce(unit: AccessUnit, messages: list[Messages], first: bool) -> None:

@@ -23,10 +23,12 @@ from nnvvc.codecs import filtering
 from nnvvc.codecs.base import DecodedVideo
 from nnvvc.codecs.hybrid_encoder import HybridEncoder, key_planes
 from nnvvc.codecs.key_pictures import KeyPictureCoder, coder_for, coder_of
+from nnvvc.codecs.output_order import OutputOrder
 from nnvvc.codecs.scale import coded_scale, scaled_format
-from nnvvc.codecs.vvc import check_size, neural_filter, not_empty, unfiltered
+from nnvvc.codecs.vvc import check_size, for_people, neural_filter, not_empty, unfiltered
 from nnvvc.codecs.vvc_pictures import coded_format_of, decoded, vvc_bytes
 from nnvvc.errors import ConfigError, DamagedStream, StreamError
+from nnvvc.models.registry import FILTER_PEOPLE
 from nnvvc.options import DecodeOptions, EncodeOptions, Purpose
 from nnvvc.picture import Chroma, Picture, PictureFormat, VideoFormat
 from nnvvc.vvc.irap import write_key_slice
@@ -62,8 +64,15 @@ class HybridCodec:
         keys = self._encoding(options, header, purpose)
         filters = filtering.filters_for(options.filter, scale)
         header = replace(header, models=(*keys.models, *filters))
-        encoder = HybridEncoder(header, scaled_format(video.picture, scale), keys, options)
-        yield from encoder.encode(not_empty(frames))
+        frames = not_empty(frames)
+        adaptation = None
+        if options.filter == "adapt" and not video.still:
+            from nnvvc.codecs.adapted import Adaptation
+
+            adaptation = Adaptation(options.vvc.intra_period, options.adapt_seconds)
+            frames = adaptation.originals.watch(frames)
+        scaled = scaled_format(video.picture, scale)
+        yield from HybridEncoder(header, scaled, keys, options, adaptation).encode(frames)
 
     def decode(self, stream: Demuxer, options: DecodeOptions) -> DecodedVideo:
         header, size = stream.header, stream.first.size
@@ -77,10 +86,11 @@ class HybridCodec:
         used = filtering.filter_in(header, options.purpose) if options.filter == "auto" else None
         qp = _key_qp(stream.first, stream.sets) if used is not None else 0
         verifier = PeriodVerifier() if options.verify else None
+        order = OutputOrder()
         units = with_key_pictures(stream, self._decoding(header), scaled, conceal=options.conceal)
         pictures = decoded(
             decoder(options.decoder),
-            vvc_bytes(units, size, verifier),
+            vvc_bytes(order.watch(units), size, verifier),
             coded,
             options.decoder_settings,
             verifier,
@@ -88,6 +98,8 @@ class HybridCodec:
         )
         if used is None:
             return unfiltered(pictures, header, coded, options, stream.notes)
+        if used.number == FILTER_PEOPLE:
+            return for_people(pictures, order, used, header, options, qp, stream.notes)
         apply = neural_filter(used, header, coded, options, qp)
         return DecodedVideo(replace(header.source, picture=apply.target), map(apply, pictures), stream.notes)
 

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from nnvvc.bitstream.access_unit import AccessUnit, AccessUnits
 from nnvvc.bitstream.bits import BitReader
@@ -44,6 +45,9 @@ from nnvvc.vvc.tools import (
     to_coded,
 )
 from nnvvc.vvc.tools.base import crop, pad
+
+if TYPE_CHECKING:
+    from nnvvc.codecs.adapted import Adaptation, AdaptedMuxer
 
 KEY_QP_OFFSET = -3
 """QP of key pictures less the video's: VVenC codes its own key pictures like this."""
@@ -96,10 +100,17 @@ class _Dropped:
 
 
 class HybridEncoder:
-    """Encodes one video. scaled: the format of the frames at their coded scale."""
+    """Encodes one video. scaled: the format of the frames at their coded scale. adaptation: of the filter for
+    people.
+    """
 
     def __init__(
-        self, header: StreamHeader, scaled: PictureFormat, keys: KeyPictureCoder, options: EncodeOptions
+        self,
+        header: StreamHeader,
+        scaled: PictureFormat,
+        keys: KeyPictureCoder,
+        options: EncodeOptions,
+        adaptation: "Adaptation | None" = None,
     ) -> None:
         self._fps = header.source.fps
         self._scaled = replace(scaled, bit_depth=CODED_BIT_DEPTH, chroma=Chroma.C420)
@@ -109,7 +120,9 @@ class HybridEncoder:
         self._settings = options.vvc
         self._closed = options.vvc.gop in ("ra-closed", "ld")
         self._ready: deque[bytes] = deque()
-        self._muxer = Muxer(header, self._ready.append)
+        self._muxer: Muxer | AdaptedMuxer = Muxer(header, self._ready.append)
+        if adaptation is not None:
+            self._muxer = adaptation.muxer(header, self._ready.append, self._key_qp)
         self._messages = filtering.messages_for(header)
         self._announced = False
         self._keys: dict[int, tuple[_Key, int]] = {}
@@ -141,6 +154,10 @@ class HybridEncoder:
         self._muxer.close()
         yield from self._written()
 
+    @property
+    def _key_qp(self) -> int:
+        return min(63, max(0, self._options.vvc.qp + KEY_QP_OFFSET))
+
     def _announce(self, unit: AccessUnit) -> None:
         filtering.announce(unit, self._messages, first=not self._announced)
         self._announced = True
@@ -159,7 +176,7 @@ class HybridEncoder:
             yield _Frame(index, to_coded(small, self._format), key)
 
     def _code_key(self, picture: Picture) -> _Key:
-        coded = self._coder.encode(picture, min(63, max(0, self._settings.qp + KEY_QP_OFFSET)))
+        coded = self._coder.encode(picture, self._key_qp)
         placed = to_coded(coded.picture, self._format)
         return _Key(coded, placed, smallest_step(placed))
 

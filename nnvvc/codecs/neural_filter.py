@@ -1,23 +1,17 @@
 """A filter's network on decoded pictures, in tiles where they are large."""
 
-from collections.abc import Iterator
-from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from nnvvc.adapt.block_choice import BLOCK, map_shape
 from nnvvc.bitstream.header import ModelReference
-from nnvvc.codecs.filtering import KEY_QP_OFFSET, MARGIN, TILE
+from nnvvc.codecs.filter_planes import Planes, tiles, to_picture, to_tensors
 from nnvvc.entropy.block_map import BlockMap
-from nnvvc.models.filters import enlargement, load_filter
+from nnvvc.models.filters import KEY_QP_OFFSET, enlargement, load_filter
 from nnvvc.models.registry import weights_of
 from nnvvc.picture import Picture, PictureFormat
-
-Planes = tuple[torch.Tensor, torch.Tensor]
-"""Luma (1, 1, H, W) and chroma (1, 2, H / 2, W / 2)."""
 
 
 class NeuralFilter:
@@ -72,31 +66,8 @@ class NeuralFilter:
 
     def candidates(self, picture: Picture, filters: tuple[int, ...]) -> list[Picture]:
         """The picture as each of these filters makes it."""
-        return [self._finished(*planes) for planes in self._tiled(*self._tensors(picture), filters)]
-
-    def _finished(self, luma: torch.Tensor, chroma: torch.Tensor) -> Picture:
-        target = self.target
-        luma = _resized(luma, (target.height, target.width))
-        chroma = _resized(chroma, (target.chroma_height, target.chroma_width))
-        planes = torch.cat((luma.flatten(), chroma.flatten()))
-        offset, luma_gain, chroma_gain, middle = _levels(target)
-        count = target.width * target.height
-        planes[:count] = planes[:count] * luma_gain + offset
-        planes[count:] = planes[count:] * chroma_gain + middle
-        samples = planes.round().clamp(0, (1 << target.bit_depth) - 1).to(torch.int32).numpy()
-        result = []
-        for height, width in target.plane_shapes:
-            result.append(samples[: height * width].reshape(height, width).astype("uint16"))
-            samples = samples[height * width :]
-        return Picture(tuple(result), target)
-
-    def _tensors(self, picture: Picture) -> tuple[torch.Tensor, torch.Tensor]:
-        fmt = replace(self._decoded, bit_depth=picture.format.bit_depth)
-        offset, luma_gain, chroma_gain, middle = _levels(fmt)
-        planes = [torch.from_numpy(p.astype("float32")) for p in picture.planes]
-        luma = planes[0][: fmt.height, : fmt.width]
-        chroma = torch.stack(planes[1:])[:, : fmt.chroma_height, : fmt.chroma_width]
-        return ((luma - offset) / luma_gain)[None, None], ((chroma - middle) / chroma_gain)[None]
+        planes = to_tensors(picture, self._decoded)
+        return [to_picture(*filtered, self.target) for filtered in self._tiled(*planes, filters)]
 
     def _tiled(self, luma: torch.Tensor, chroma: torch.Tensor, filters: tuple[int, ...]) -> list[Planes]:
         up, (height, width) = self._up, luma.shape[2:]
@@ -107,8 +78,8 @@ class NeuralFilter:
             )
             for _ in filters
         ]
-        for y, top, bottom in _tiles(height):
-            for x, left, right in _tiles(width):
+        for y, top, bottom in tiles(height):
+            for x, left, right in tiles(width):
                 with torch.inference_mode():
                     filtered = self._model(
                         luma[..., top:bottom, left:right],
@@ -126,26 +97,3 @@ class NeuralFilter:
                         own = part[..., row:, column:]
                         place[..., : own.shape[2], : own.shape[3]] = own
         return results
-
-
-def _tiles(size: int) -> Iterator[tuple[int, int, int]]:
-    """(first sample of a tile, first and end of what the filter is given for it)."""
-    for start in range(0, size, TILE):
-        yield start, max(0, start - MARGIN), min(size, start + TILE + MARGIN)
-
-
-def _resized(planes: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Filtered planes at the size wanted, where the enlargement went past it."""
-    if planes.shape[2:] == size:
-        return planes
-    return F.interpolate(planes, size, mode="bicubic", antialias=True, align_corners=False)
-
-
-def _levels(fmt: PictureFormat) -> tuple[float, float, float, float]:
-    """(luma offset, luma gain, chroma gain, chroma middle) of samples: H.273 equations 20 to 31."""
-    middle = float(1 << (fmt.bit_depth - 1))
-    if fmt.full_range:
-        top = float((1 << fmt.bit_depth) - 1)
-        return 0.0, top, top, middle
-    unit = float(1 << (fmt.bit_depth - 8))
-    return 16 * unit, 219 * unit, 224 * unit, middle

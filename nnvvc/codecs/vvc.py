@@ -9,19 +9,23 @@ from typing import TYPE_CHECKING
 from nnvvc.bitstream.access_unit import AccessUnit, AccessUnits
 from nnvvc.bitstream.demuxer import Demuxer
 from nnvvc.bitstream.header import ModelReference, Pipeline, StreamHeader
+from nnvvc.bitstream.lean import lean_still
 from nnvvc.bitstream.muxer import Muxer, PeriodVerifier
 from nnvvc.bitstream.nal import IDR, NalHeader, NalUnitType, join_annex_b, split_annex_b
 from nnvvc.bitstream.parameter_sets import CodedSize, read_vui
 from nnvvc.bitstream.sei import SeiMessage, write_sei
 from nnvvc.codecs import filtering
 from nnvvc.codecs.base import DecodedVideo
+from nnvvc.codecs.output_order import OutputOrder
 from nnvvc.codecs.scale import coded_scale, scaled_format
 from nnvvc.codecs.vvc_pictures import Reconstruction, coded_format_of, decoded, vvc_bytes
 from nnvvc.errors import DamagedStream, InputError
 from nnvvc.media.resample import resample
+from nnvvc.models.registry import FILTER_PEOPLE
 from nnvvc.options import DecodeOptions, EncodeOptions
 from nnvvc.picture import Matrix, Picture, PictureFormat, VideoFormat
 from nnvvc.vvc.tools import (
+    CODED_BIT_DEPTH,
     CodedFormat,
     DecoderSettings,
     coded_format,
@@ -32,6 +36,7 @@ from nnvvc.vvc.tools import (
 )
 
 if TYPE_CHECKING:
+    from nnvvc.codecs.adapted import Adaptation, AdaptedMuxer
     from nnvvc.codecs.neural_filter import NeuralFilter
 
 _USUAL_FPS = Fraction(30)
@@ -57,15 +62,23 @@ class VvcCodec:
             hash_type = {"SEIDecodedPictureHash": _HASH_TYPES[options.picture_hash]}
             settings = replace(settings, params=hash_type | dict(settings.params))
         taken = list(not_empty(frames)) if video.still else not_empty(frames)
+        adaptation = None
+        if options.filter == "adapt" and not video.still:
+            from nnvvc.codecs.adapted import Adaptation
+
+            adaptation = Adaptation(settings.intra_period, options.adapt_seconds)
+            taken = adaptation.originals.watch(taken)
         prepared = (to_coded(resample(f, source.width, source.height), coded) for f in taken)
         chunks = encoder(options.encoder).encode(prepared, coded, video.fps, settings)
+        if video.still:
+            chunks = iter([join_annex_b(lean_still(split_annex_b(chunks)))])
         if isinstance(taken, list) and models:
             from nnvvc.codecs.filter_choice import choice_for
 
             whole = list(chunks)
             yield from mux(whole, header, choice_for(whole, taken[0], header, source))
         else:
-            yield from mux(chunks, header)
+            yield from mux(chunks, header, adaptation=adaptation)
 
     def decode(self, stream: Demuxer, options: DecodeOptions) -> DecodedVideo:
         size = _size(stream.first)
@@ -75,8 +88,13 @@ class VvcCodec:
         source = header.source
         check_size(size, scaled_format(source.picture, header.scale))
         coded = coded_format_of(size, source.picture.matrix, source.picture.full_range)
-        pictures = _decode(stream, size, coded, options)
         used = filtering.filter_in(header, options.purpose) if options.filter == "auto" else None
+        if used is not None and used.number == FILTER_PEOPLE:
+            order = OutputOrder()
+            qp = filtering.key_slice_qp(stream.first, stream.sets)
+            pictures = _decode(order.watch(stream), size, coded, options, stream.notes)
+            return for_people(pictures, order, used, header, options, qp, stream.notes)
+        pictures = _decode(stream, size, coded, options, stream.notes)
         if used is None:
             return unfiltered(pictures, header, coded, options, stream.notes)
         apply = neural_filter(used, header, coded, options, filtering.key_slice_qp(stream.first, stream.sets))
@@ -102,15 +120,22 @@ def not_empty(frames: Iterable[Picture]) -> Iterator[Picture]:
         raise InputError("the input has no pictures")
 
 
-def mux(chunks: Iterable[bytes], header: StreamHeader, message: SeiMessage | None = None) -> Iterator[bytes]:
+def mux(
+    chunks: Iterable[bytes],
+    header: StreamHeader,
+    message: SeiMessage | None = None,
+    adaptation: "Adaptation | None" = None,
+) -> Iterator[bytes]:
     """An encoder's stream as one of ours: decoded on the way, for the hashes of its pictures.
 
-    message: goes into the first access unit, before its slices.
+    message: goes into the first access unit, before its slices. adaptation: of the filter for people.
     """
     messages = filtering.messages_for(header)
     ready: deque[bytes] = deque()
-    muxer = Muxer(header, ready.append)
     units = AccessUnits(split_annex_b(chunks))
+    muxer: Muxer | AdaptedMuxer = Muxer(header, ready.append)
+    if adaptation is not None:
+        muxer = adaptation.muxer(header, ready.append, units.sets)
     coded: CodedFormat | None = None
     with Reconstruction(decoder(), DecoderSettings(), muxer.add_picture) as reconstruction:
         for unit in units:
@@ -141,19 +166,19 @@ def check_size(size: CodedSize, source: PictureFormat) -> None:
 
 
 def _decode(
-    stream: Demuxer, size: CodedSize, coded: CodedFormat, options: DecodeOptions
+    units: Iterable[AccessUnit], size: CodedSize, coded: CodedFormat, options: DecodeOptions, notes: list[str]
 ) -> Iterator[Picture]:
     verifier = PeriodVerifier() if options.verify else None
-    chunks = vvc_bytes(stream, size, verifier)
+    chunks = vvc_bytes(units, size, verifier)
     tool, settings = decoder(options.decoder), options.decoder_settings
-    return decoded(tool, chunks, coded, settings, verifier, stream.notes.append)
+    return decoded(tool, chunks, coded, settings, verifier, notes.append)
 
 
 def _decode_plain(stream: Demuxer, size: CodedSize, options: DecodeOptions) -> DecodedVideo:
     """A stream of another maker: its pictures are the source, as far as anybody can tell."""
     video = plain_format(stream)
     coded = CodedFormat(video.picture, size.ctu_size)
-    return DecodedVideo(video, _decode(stream, size, coded, options), stream.notes)
+    return DecodedVideo(video, _decode(stream, size, coded, options, stream.notes), stream.notes)
 
 
 def plain_format(stream: Demuxer) -> VideoFormat:
@@ -204,6 +229,26 @@ def neural_filter(
     depth = coded.picture.bit_depth if options.coded else source.bit_depth
     target = replace(source, bit_depth=depth)
     return NeuralFilter(used, scaled_format(source, header.scale), target, header.scale, qp)
+
+
+def for_people(
+    pictures: Iterator[Picture],
+    order: OutputOrder,
+    used: ModelReference,
+    header: StreamHeader,
+    options: DecodeOptions,
+    key_qp: int,
+    notes: list[str],
+) -> DecodedVideo:
+    """Decoded pictures through the filter for people. order: has seen their units. Raises UnknownModel."""
+    from nnvvc.codecs.people_filter import PeopleFilter
+
+    source = header.source.picture
+    target = replace(source, bit_depth=CODED_BIT_DEPTH) if options.coded else source
+    conceal = notes.append if options.conceal else None
+    apply = PeopleFilter(used, source, target, key_qp, conceal)
+    shown = (apply(picture, order.next()) for picture in pictures)
+    return DecodedVideo(replace(header.source, picture=target), shown, notes)
 
 
 def restored(picture: Picture, scaled: PictureFormat, source: PictureFormat) -> Picture:

@@ -1,38 +1,22 @@
 """Maps of small numbers, one per block of a picture, coded with adaptive contexts through constriction.
 
 A number is coded as its difference to its left neighbour, modulo how many there are; the context is whether
-the neighbours to the left and above are equal, differ, or are missing. Every context counts what it saw.
+the neighbours to the left and above are equal, differ, or are missing.
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 import constriction
 import numpy as np
 from numpy.typing import NDArray
 
-from nnvvc.entropy.tables import PRECISION, whole_counts
+from nnvvc.entropy.adaptive import AdaptiveContexts, decoder_of, to_bytes
 from nnvvc.errors import DamagedStream, TruncatedStream
 
 BlockMap = NDArray[np.uint8]
 """(rows, columns) of numbers below 256."""
 
 _EQUAL, _DIFFERENT, _EDGE = range(3)
-_SEEN = 2
-"""What an occurrence adds to a count; every count starts at one."""
-
-
-class _Contexts:
-    def __init__(self, numbers: int) -> None:
-        self._counts = np.ones((3, numbers), np.float64)
-
-    def model(self, context: int) -> Any:
-        """Whole counts of constriction's own resolution: nothing is left for it to round."""
-        counts = whole_counts(self._counts[context])
-        return constriction.stream.model.Categorical(counts / float(1 << PRECISION), perfect=False)
-
-    def saw(self, context: int, symbol: int) -> None:
-        self._counts[context, symbol] += _SEEN
 
 
 def _places(blocks: BlockMap) -> Iterator[tuple[int, int, int, int]]:
@@ -51,20 +35,18 @@ def _places(blocks: BlockMap) -> Iterator[tuple[int, int, int, int]]:
 def encode_blocks(blocks: BlockMap, numbers: int) -> bytes:
     """The map, whose numbers are below `numbers` (2 to 256); its shape is not coded."""
     coder = constriction.stream.queue.RangeEncoder()
-    contexts = _Contexts(numbers)
+    contexts = AdaptiveContexts(3, np.ones(numbers))
     for y, x, prediction, context in _places(blocks):
         symbol = (int(blocks[y, x]) - prediction) % numbers
         coder.encode(symbol, contexts.model(context))
         contexts.saw(context, symbol)
-    data: bytes = coder.get_compressed().astype("<u4").tobytes()
-    return data.rstrip(b"\0")
+    return to_bytes(coder)
 
 
 def decode_blocks(data: bytes, shape: tuple[int, int], numbers: int) -> BlockMap:
     """The inverse. Raises DamagedStream or TruncatedStream where the data cannot be right."""
-    words = np.frombuffer(data + bytes(-len(data) % 4), "<u4").astype(np.uint32)
-    coder = constriction.stream.queue.RangeDecoder(words)
-    contexts = _Contexts(numbers)
+    coder = decoder_of(data)
+    contexts = AdaptiveContexts(3, np.ones(numbers))
     blocks = np.zeros(shape, np.uint8)
     try:
         for y, x, prediction, context in _places(blocks):

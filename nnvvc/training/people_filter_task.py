@@ -1,82 +1,128 @@
-"""Training of the filter for people: least squared error to the original, at full size, in 4:2:0."""
+"""Training of the filter for people: least squared error to the original, in 4:2:0."""
 
 import math
 from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
-from nnvvc.models.filters import PictureFilter, filter_config, save_filter
-from nnvvc.training.filter_data import make_patches
-from nnvvc.training.filter_task import Batch, CodedPatches
-from nnvvc.training.photos import data_folder
+from nnvvc.errors import InputError
+from nnvvc.models.filters import quantiser_step
+from nnvvc.models.restoration import (
+    RestorationConfig,
+    RestorationFilter,
+    load_restoration,
+    save_restoration,
+)
+from nnvvc.training.clip_data import PATCH
 from nnvvc.training.runner import to_device
 
-FULL = Fraction(1)
+HELD_OUT = "m0"
+"""Clip that is for validation only."""
 
 DECIBELS = -10 / math.log(10)
 """Decibels gained for a logarithm of the error left."""
 
-LUMA_SHARE = 0.8
-"""Of the loss; the rest is chroma's."""
+CHROMA_SHARE = 0.2
+"""Of the loss; the rest is luma's."""
+
+FLOOR = 0.03
+"""Error, in quantiser steps, below which a patch counts less and less."""
 
 
-def to_planes(rgb: Tensor, matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """Luma (N, 1, H, W) and chroma (N, 2, H / 2, W / 2), as the filter takes them, of RGB in 0..1.
+class Batch(TypedDict):
+    """luma, chroma, wanted, wanted_chroma: as `RestorationFilter` takes planes. key_qp, layer: (N,)."""
 
-    matrix: (N, 2), Kr and Kb (H.273). Chroma is the mean of 2x2 samples.
+    luma: Tensor
+    chroma: Tensor
+    wanted: Tensor
+    wanted_chroma: Tensor
+    key_qp: Tensor
+    layer: Tensor
+
+
+class Coded:
+    """The patches of one file of `clip_data`."""
+
+    def __init__(self, path: Path) -> None:
+        with np.load(path) as stored:
+            self.decoded: NDArray[np.uint16] = stored["decoded"]
+            self.original: NDArray[np.uint16] = stored["original"]
+            self.layer: NDArray[np.int64] = stored["layer"]
+            self.key_qp = float(stored["key_qp"])
+
+
+def to_planes(samples: NDArray[np.uint16], size: int) -> tuple[Tensor, Tensor]:
+    """Luma (N, 1, size, size) and chroma (N, 2, size / 2, size / 2) of rows of 10-bit samples."""
+    rows = torch.from_numpy(samples.astype(np.float32))
+    luma = (rows[:, : size * size].view(-1, 1, size, size) - 64) / 876
+    return luma, (rows[:, size * size :].view(-1, 2, size // 2, size // 2) - 512) / 896
+
+
+def log_error(planes: Tensor, wanted: Tensor, before: Tensor, floor: Tensor) -> Tensor:
+    """Natural logarithm of the squared error over that of the unfiltered planes, per picture: (N,).
+
+    floor: (N,), added to both errors.
     """
-    kr, kb = matrix[:, 0, None, None], matrix[:, 1, None, None]
-    r, g, b = rgb.unbind(1)
-    luma = kr * r + (1 - kr - kb) * g + kb * b
-    chroma = torch.stack(((b - luma) / (2 - 2 * kb), (r - luma) / (2 - 2 * kr)), 1)
-    return luma[:, None], F.avg_pool2d(chroma, 2)
-
-
-def log_error(planes: Tensor, wanted: Tensor, before: Tensor) -> Tensor:
-    """Natural logarithm of the squared error over that of the unfiltered planes, per picture: (N,)."""
-    error = (planes - wanted).square().mean((1, 2, 3)) + 1e-7
-    return torch.log(error / ((before - wanted).square().mean((1, 2, 3)) + 1e-7))
+    after = (planes - wanted).square().mean((1, 2, 3)) + floor
+    return torch.log(after / ((before - wanted).square().mean((1, 2, 3)) + floor))
 
 
 class PeopleFilterTask:
     """The task that the training runner drives.
 
     The loss is the mean logarithm of the error left, since rate is compared at equal PSNR, and every picture
-    and QP counts alike. folder: coded patches; made of the pictures in `photos` where they are missing, as
-    for `FilterTask`. config: fields of `FilterConfig`. batch: pictures per step.
+    and QP counts alike. folder: coded clips, as `clip_data` makes them. config: fields of
+    `RestorationConfig`. start: filter to start from. batch: patches per step.
     """
 
     def __init__(
         self,
         folder: str,
-        photos: str | None = None,
         config: dict[str, Any] | None = None,
-        batch: int = 4,
+        start: str | None = None,
+        batch: int = 8,
     ) -> None:
-        if photos is not None or not list(Path(folder).glob("p*_s11_q*.npz")):
-            make_patches(sorted(data_folder(photos, "train").glob("*.*")), Path(folder))
-        self.patches = CodedPatches(Path(folder))
-        self.model = PictureFilter(filter_config({"ups": [1], **(config or {})}))
+        self._folder = Path(folder)
+        self._train: list[Coded] = []
+        self._held_out: list[Coded] = []
+        self._seen: set[Path] = set()
+        self.rescan()
+        if not self._train:
+            raise InputError(f"there are no coded clips in {folder}: nnvvc.training.clip_data makes them")
+        given = {k: tuple(v) for k, v in (config or {}).items()}
+        self.model = RestorationFilter(RestorationConfig(**given))
+        if start:
+            self.model.load_state_dict(load_restoration(Path(start)).state_dict())
         self.batch = batch
         self.progress = 0.0
 
+    def rescan(self) -> None:
+        """Take in clips that were coded since."""
+        for path in sorted(set(self._folder.glob("*_q*.npz")) - self._seen):
+            self._seen.add(path)
+            held_out = path.stem.rsplit("_", 1)[0] == HELD_OUT
+            (self._held_out if held_out else self._train).append(Coded(path))
+
     def batches(self, seed: int) -> Iterator[Batch]:
-        """Endless batches, with a QP drawn for every picture."""
+        """Endless batches of patches from anywhere, mirrored and turned at random."""
         rng = np.random.default_rng(seed)
         while True:
-            qps = rng.choice(self.patches.qps(FULL), self.batch).tolist()
-            yield self.patches.sample(FULL, qps, rng)
+            for _ in range(500):
+                counts = np.array([len(f.layer) for f in self._train])
+                files = rng.choice(len(counts), self.batch, p=counts / counts.sum()).tolist()
+                rows = [(self._train[f], int(rng.integers(counts[f]))) for f in files]
+                yield _batch(rows, mirrored=bool(rng.integers(2)), turned=bool(rng.integers(2)))
+            self.rescan()
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """Log error of luma and chroma by their shares; both are logged as decibels gained."""
         luma, chroma = self._errors(batch)
-        loss = LUMA_SHARE * luma.mean() + (1 - LUMA_SHARE) * chroma.mean()
+        loss = (1 - CHROMA_SHARE) * luma.mean() + CHROMA_SHARE * chroma.mean()
         gains = {
             "dB": DECIBELS * float(luma.detach().mean()),
             "dB_chroma": DECIBELS * float(chroma.detach().mean()),
@@ -84,21 +130,53 @@ class PeopleFilterTask:
         return loss, gains
 
     def _errors(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        luma, chroma = to_planes(batch["original"], batch["matrix"])
-        filtered = self.model(batch["luma"], batch["chroma"], batch["qp"], batch["scale"], 1)[0]
-        return log_error(filtered[0], luma, batch["luma"]), log_error(filtered[1], chroma, batch["chroma"])
+        luma, chroma = self.model(batch["luma"], batch["chroma"], batch["key_qp"], batch["layer"])
+        floor = (FLOOR * quantiser_step(batch["key_qp"])).square()
+        return (
+            log_error(luma, batch["wanted"], batch["luma"], floor),
+            log_error(chroma, batch["wanted_chroma"], batch["chroma"], floor),
+        )
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Luma PSNR gained on held-out patches, in decibels, per QP; the score is their negative mean."""
+        """Luma PSNR gained on held-out patches, in decibels, per QP; the score is their negative mean.
+
+        Per QP and layer the squared errors of all patches are taken together, as in a picture; layers count
+        by the number of their pictures in a group.
+        """
         device = next(self.model.parameters()).device
         gains: dict[str, float] = {}
-        for qp in self.patches.qps(FULL):
-            batch = self.patches.held_out(FULL, qp)
-            if batch is not None:
-                gains[f"dB_qp{qp}"] = DECIBELS * float(self._errors(to_device(batch, device))[0].mean())
+        for file in self._held_out:
+            found = []
+            for layer in np.unique(file.layer):
+                rows = [(file, int(i)) for i in np.flatnonzero(file.layer == layer)]
+                batch = to_device(_batch(rows), device)
+                filtered = self.model(batch["luma"], batch["chroma"], batch["key_qp"], batch["layer"])[0]
+                before = (batch["luma"] - batch["wanted"]).square().mean()
+                after = (filtered - batch["wanted"]).square().mean()
+                found.append((float(DECIBELS * torch.log(after / before)), 2.0 ** max(0, layer - 2)))
+            value, weight = np.array(found).T
+            gains[f"dB_qp{file.key_qp:.0f}"] = float((value * weight).sum() / weight.sum())
         return gains | {"score": -float(np.mean(list(gains.values())))}
 
     def export(self, folder: Path, facts: dict[str, Any]) -> None:
         """Write `filter.safetensors` and its model card into the run's folder."""
-        save_filter(self.model, folder / "filter.safetensors", facts)
+        save_restoration(self.model, folder / "filter.safetensors", facts)
+
+
+def _batch(rows: list[tuple[Coded, int]], mirrored: bool = False, turned: bool = False) -> Batch:
+    luma, chroma = to_planes(np.stack([file.decoded[row] for file, row in rows]), PATCH)
+    wanted, wanted_chroma = to_planes(np.stack([file.original[row] for file, row in rows]), PATCH)
+    planes = [luma, chroma, wanted, wanted_chroma]
+    if mirrored:
+        planes = [p.flip(3) for p in planes]
+    if turned:
+        planes = [p.transpose(2, 3) for p in planes]
+    return {
+        "luma": planes[0],
+        "chroma": planes[1],
+        "wanted": planes[2],
+        "wanted_chroma": planes[3],
+        "key_qp": torch.tensor([file.key_qp for file, _ in rows]),
+        "layer": torch.tensor([float(file.layer[row]) for file, row in rows]),
+    }

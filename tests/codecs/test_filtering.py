@@ -21,7 +21,15 @@ from nnvvc.codecs.key_pictures import IntraKeys
 from nnvvc.codecs.neural_filter import NeuralFilter
 from nnvvc.errors import ConfigError, UnknownModel
 from nnvvc.models import registry
-from nnvvc.models.filters import FilterConfig, PictureFilter, save_filter
+from nnvvc.models.filters import (
+    KEY_QP_OFFSET,
+    OUTPUT_UNIT,
+    FilterConfig,
+    PictureFilter,
+    quantiser_step,
+    save_filter,
+)
+from nnvvc.models.restoration import RestorationConfig, RestorationFilter, save_restoration
 from nnvvc.options import DecodeOptions, EncodeOptions, Purpose
 from nnvvc.picture import Picture, PictureFormat, VideoFormat
 from nnvvc.vvc.tools import Gop, VvcSettings
@@ -36,11 +44,10 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     model = PictureFilter(FilterConfig(widths=(4, 4, 4), blocks=(0, 0))).requires_grad_(False)
     for up, head in model.branches[0].heads.items():
         head.bias[: 4 * int(up) ** 2] = 0.1
-    for branch in model.branches:
-        branch.heads["1"].bias[4:] = 0.05
-    save_filter(model, tmp_path / "filter_people.safetensors", {})
-    for branch in model.branches:
-        branch.heads["1"].bias[4:] = 0.0
+    people = RestorationFilter(RestorationConfig((4, 4, 4), (0, 0, 0))).requires_grad_(False)
+    people.head.weight[:] = 0
+    people.head.bias[:4], people.head.bias[4:] = 1.0, 0.5
+    save_restoration(people, tmp_path / "filter_people.safetensors", {})
     path = tmp_path / "filter_machines.safetensors"
     save_filter(model, path, {})
     monkeypatch.setattr(registry, "WEIGHTS", tmp_path)
@@ -97,8 +104,9 @@ def test_people_get_their_own_filter() -> None:
     (off,) = decoded(stream, filter="off")
     (machines,) = decoded(stream, purpose="machines")
     assert all(np.array_equal(a, b) for a, b in zip(off.planes, machines.planes, strict=True))
-    for plane, plain, wanted in zip(filtered.planes, off.planes, (21.9, 11.2, 11.2), strict=True):
-        assert abs((plane.astype(int) - plain).mean() - wanted) < 0.7
+    step = float(quantiser_step(torch.tensor(QP - KEY_QP_OFFSET))) * OUTPUT_UNIT
+    for plane, plain, wanted in zip(filtered.planes, off.planes, (219, 112, 112), strict=True):
+        assert abs((plane.astype(int) - plain).mean() - wanted * step) < 0.7
     with pytest.raises(ConfigError, match="--scale 1"):
         encoded(fmt, Fraction(1, 2), "base")
 
@@ -119,8 +127,10 @@ def test_hybrid_streams_are_filtered_and_still_play(purpose: Purpose, gop: Gop) 
         for choice in ("auto", "off")
     )
     assert len(shown) == len(plain) == fmt.frames
+    step = float(quantiser_step(torch.tensor(QP - KEY_QP_OFFSET))) * OUTPUT_UNIT
     for a, b in zip(shown, plain, strict=True):
-        assert abs((a.planes[0].astype(int) - b.planes[0]).mean() - 0.1 * 219) < 0.7
+        wanted = 219 * (0.1 if purpose == "machines" else step)
+        assert abs((a.planes[0].astype(int) - b.planes[0]).mean() - wanted) < 0.7
     first = Demuxer([stream]).first
     kinds = [m.type for n in first.nals if n[1] >> 3 == NalUnitType.PREFIX_SEI for m in read_sei(n)]
     assert kinds.count(SeiType.NNPF_CHARACTERISTICS) == 1
@@ -183,7 +193,7 @@ def test_a_single_picture_pays_only_for_the_reference() -> None:
 
 def test_qp_comes_from_the_key_slice() -> None:
     stream = Demuxer([encoded(video(still=True))])
-    assert filtering.key_slice_qp(stream.first, stream.sets) == QP - filtering.KEY_QP_OFFSET
+    assert filtering.key_slice_qp(stream.first, stream.sets) == QP - KEY_QP_OFFSET
 
 
 def test_other_or_missing_weights_are_a_named_error(weights: Path) -> None:

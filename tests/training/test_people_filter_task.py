@@ -1,4 +1,4 @@
-"""Training of the filter for people."""
+"""Training of the filter for people, on clips made here."""
 
 from pathlib import Path
 
@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from nnvvc.media.colour import rgb_to_picture
-from nnvvc.picture import Matrix
-from nnvvc.training.filter_data import BT709, make_patches
-from nnvvc.training.people_filter_task import PeopleFilterTask, log_error, to_planes
+from nnvvc.errors import InputError
+from nnvvc.training import clip_data
+from nnvvc.training.clip_data import PATCH, code_clip, mosaic
+from nnvvc.training.people_filter_task import PeopleFilterTask, log_error
 
 
 @pytest.fixture(scope="module")
@@ -18,38 +18,52 @@ def coded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("coded")
     noise = np.random.default_rng(0).integers(0, 255, (14, 15, 3), np.uint8)
     cv2.imwrite(str(folder / "a.png"), cv2.resize(noise, (300, 280), interpolation=cv2.INTER_NEAREST))
-    make_patches([folder / "a.png"], folder, part=1, shares={"1": 1}, qps=(42,))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clip_data, "FRAMES", 9)
+        for name in ("m0", "m1"):
+            clip = mosaic([folder / "a.png"], np.random.default_rng(1), across=1)
+            code_clip(clip, folder, name, qps=(42,), preset="faster")
     return folder
 
 
-def test_planes_are_those_of_the_colour_module() -> None:
-    rgb = np.random.default_rng(0).integers(0, 255, (8, 12, 3), np.uint8)
-    picture = rgb_to_picture(rgb, 10, Matrix.BT709)
-    tensor = torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 255
-    luma, chroma = to_planes(tensor, torch.tensor([BT709]))
-    np.testing.assert_allclose(64 + 876 * luma[0, 0], picture.planes[0], atol=0.51)
-    np.testing.assert_allclose(512 + 896 * chroma[0, 1], picture.planes[2], atol=0.51)
+def test_files_hold_pairs_and_layers(coded: Path) -> None:
+    with np.load(coded / "m1_q42.npz") as stored:
+        decoded, original = stored["decoded"].astype(int), stored["original"].astype(int)
+        assert decoded.shape == original.shape == (len(stored["layer"]), PATCH**2 * 3 // 2)
+        assert stored["layer"].min() == 0 and stored["layer"].max() >= 3
+        assert 36 <= stored["key_qp"] <= 42
+        assert 0 < np.abs(decoded - original).mean() < 100
 
 
 def test_log_error_is_relative() -> None:
     wanted = torch.zeros(2, 1, 4, 4)
-    loss = log_error(wanted + 0.1, wanted, wanted + 0.2)
+    loss = log_error(wanted + 0.1, wanted, wanted + 0.2, torch.zeros(2))
     assert loss.tolist() == pytest.approx([np.log(0.25)] * 2, abs=1e-4)
 
 
 def test_a_few_steps_gain_decibels(coded: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    task = PeopleFilterTask(str(coded), config={"widths": [8, 8, 8], "blocks": [0, 1]}, batch=2)
-    assert task.model.config.ups == (1,)
-    optimizer = torch.optim.Adam(task.model.parameters(), 1e-3)
-    gains = []
-    for _, batch in zip(range(40), task.batches(0), strict=False):
+    task = PeopleFilterTask(str(coded), config={"widths": [8, 8, 8], "blocks": [1, 0, 1]}, batch=2)
+    before = task.validate()["score"]
+    optimizer = torch.optim.Adam(task.model.parameters(), 2e-3)
+    for _, batch in zip(range(60), task.batches(0), strict=False):
         loss, facts = task.loss(batch)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(task.model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
-        gains.append(facts["dB"])
-    assert gains[-1] > 0.05 > gains[0]
+    assert facts["dB"] > 0.05
+    assert task.validate()["score"] < before - 0.05
     task.export(tmp_path, {})
     assert (tmp_path / "filter.json").exists()
+    again = PeopleFilterTask(str(coded), task_config(task), start=str(tmp_path / "filter.safetensors"))
+    assert again.validate()["score"] == pytest.approx(task.validate()["score"], abs=0.05)
+
+
+def task_config(task: PeopleFilterTask) -> dict[str, list[int]]:
+    return {"widths": list(task.model.config.widths), "blocks": list(task.model.config.blocks)}
+
+
+def test_an_empty_folder_is_a_named_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="clip_data"):
+        PeopleFilterTask(str(tmp_path))

@@ -1,0 +1,63 @@
+"""Decoded pictures as the tensors that filters take, and back."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+
+from nnvvc.codecs import filtering
+from nnvvc.picture import Picture, PictureFormat
+
+Planes = tuple[torch.Tensor, torch.Tensor]
+"""Luma (1, 1, H, W), 0..1 over the nominal range, and chroma (1, 2, H / 2, W / 2), -0.5..0.5."""
+
+
+def to_tensors(picture: Picture, cropped: PictureFormat) -> Planes:
+    """Of a 4:2:0 picture of any depth, cropped to the size of `cropped`, whose range it has."""
+    fmt = replace(cropped, bit_depth=picture.format.bit_depth)
+    offset, luma_gain, chroma_gain, middle = _levels(fmt)
+    planes = [torch.from_numpy(p.astype("float32")) for p in picture.planes]
+    luma = planes[0][: fmt.height, : fmt.width]
+    chroma = torch.stack(planes[1:])[:, : fmt.chroma_height, : fmt.chroma_width]
+    return ((luma - offset) / luma_gain)[None, None], ((chroma - middle) / chroma_gain)[None]
+
+
+def to_picture(luma: torch.Tensor, chroma: torch.Tensor, target: PictureFormat) -> Picture:
+    """The inverse: rounded and clipped, resized where the planes are larger than `target`."""
+    luma = _resized(luma, (target.height, target.width))
+    chroma = _resized(chroma, (target.chroma_height, target.chroma_width))
+    planes = torch.cat((luma.flatten(), chroma.flatten()))
+    offset, luma_gain, chroma_gain, middle = _levels(target)
+    count = target.width * target.height
+    planes[:count] = planes[:count] * luma_gain + offset
+    planes[count:] = planes[count:] * chroma_gain + middle
+    samples = planes.round().clamp(0, (1 << target.bit_depth) - 1).to(torch.int32).numpy()
+    result = []
+    for height, width in target.plane_shapes:
+        result.append(samples[: height * width].reshape(height, width).astype("uint16"))
+        samples = samples[height * width :]
+    return Picture(tuple(result), target)
+
+
+def tiles(size: int) -> Iterator[tuple[int, int, int]]:
+    """(first sample of a tile, first and end of what the filter is given for it)."""
+    for start in range(0, size, filtering.TILE):
+        yield start, max(0, start - filtering.MARGIN), min(size, start + filtering.TILE + filtering.MARGIN)
+
+
+def _resized(planes: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Filtered planes at the size wanted, where the enlargement went past it."""
+    if planes.shape[2:] == size:
+        return planes
+    return F.interpolate(planes, size, mode="bicubic", antialias=True, align_corners=False)
+
+
+def _levels(fmt: PictureFormat) -> tuple[float, float, float, float]:
+    """(luma offset, luma gain, chroma gain, chroma middle) of samples: H.273 equations 20 to 31."""
+    middle = float(1 << (fmt.bit_depth - 1))
+    if fmt.full_range:
+        top = float((1 << fmt.bit_depth) - 1)
+        return 0.0, top, top, middle
+    unit = float(1 << (fmt.bit_depth - 8))
+    return 16 * unit, 219 * unit, 224 * unit, middle

@@ -1,0 +1,155 @@
+"""Messages that change the filter for people within a stream: the encoder writes, the decoder follows them.
+
+An update is a post-filter characteristics message of the base filter's number, whose URI has the bytes or
+names the user data message that has them, whichever is smaller; an activation says what holds from its
+picture on, in output order.
+"""
+
+import base64
+import binascii
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnvvc.adapt.block_choice import map_shape
+from nnvvc.bitstream.filter_update import FilterUpdate
+from nnvvc.bitstream.sei import (
+    NNPF_ACTIVATION,
+    NNPF_CHARACTERISTICS,
+    SeiMessage,
+    SeiType,
+    nnpf_activation,
+    nnpf_characteristics,
+    project_data,
+    read_payload_of,
+    user_data,
+)
+from nnvvc.entropy.block_map import BlockMap, decode_blocks
+from nnvvc.entropy.small_numbers import LARGEST, decode_numbers
+from nnvvc.errors import DamagedStream
+from nnvvc.models.registry import FILTER_PEOPLE
+
+UPDATE_TAG = "tag:nnvvc,2026:update"
+"""The URI's form: `data:;base64,...`, or SEI_URI for the user data message in the same access unit."""
+
+SEI_URI = "nnvvc:sei"
+_DATA_URI = "data:;base64,"
+_UPDATE = b"\x02"
+"""First byte of the user data that holds an update."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is added to the biases, and where the filter is off (None: nowhere)."""
+
+    biases: NDArray[np.float32]
+    off: BlockMap | None = None
+
+
+def update_messages(update: FilterUpdate) -> list[SeiMessage]:
+    """For a prefix SEI NAL unit."""
+    body = update.tobytes()
+    inline = [_characteristics(_DATA_URI + base64.b64encode(body).decode())]
+    apart = [user_data(_UPDATE + body), _characteristics(SEI_URI)]
+    return min(inline, apart, key=lambda messages: sum(2 + len(m.payload) for m in messages))
+
+
+def _characteristics(uri: str) -> SeiMessage:
+    return nnpf_characteristics(
+        purpose=1, id=FILTER_PEOPLE, base_flag=0, mode_idc=1, uri_tag=UPDATE_TAG, uri=uri
+    )
+
+
+def activation(*, updated: bool) -> SeiMessage:
+    """From this picture on: the base filter, or the updated one."""
+    return nnpf_activation(target_id=FILTER_PEOPLE, persistence_flag=1, target_base_flag=int(not updated))
+
+
+def cancellation() -> SeiMessage:
+    """From this picture on: no filter."""
+    return nnpf_activation(target_id=FILTER_PEOPLE, cancel_flag=1)
+
+
+class FilterState:
+    """Follows the messages of pictures in output order.
+
+    count: of the biases. size: width and height of the pictures.
+    """
+
+    def __init__(self, count: int, size: tuple[int, int]) -> None:
+        self._count = count
+        self._shape = map_shape(*size)
+        self._numbers: tuple[int, list[int]] | None = None
+        self._change: Change | None = None
+        self._on = True
+        self._updated = False
+
+    def follow(self, messages: Iterable[SeiMessage]) -> tuple[bool, Change | None]:
+        """Whether the picture with these messages is filtered, and with which change; None: base.
+
+        Raises StreamError for messages that are damaged.
+        """
+        body: bytes | None = None
+        once: tuple[bool, Change | None] | None = None
+        for message in messages:
+            data = project_data(message)
+            if data is not None and data.startswith(_UPDATE):
+                body = data[len(_UPDATE) :]
+            elif message.type == SeiType.NNPF_CHARACTERISTICS:
+                values = read_payload_of(NNPF_CHARACTERISTICS, message)
+                if values["nnpfc_id"] == FILTER_PEOPLE and not values["nnpfc_base_flag"]:
+                    self._update(_update_bytes(values["nnpfc_uri"], body))
+            elif message.type == SeiType.NNPF_ACTIVATION:
+                values = read_payload_of(NNPF_ACTIVATION, message)
+                if values["nnpfa_target_id"] != FILTER_PEOPLE:
+                    continue
+                on = not values["nnpfa_cancel_flag"]
+                updated = on and not values["nnpfa_target_base_flag"]
+                if on and not values["nnpfa_persistence_flag"]:
+                    once = True, self._change if updated else None
+                else:
+                    self._on, self._updated = on, updated
+        return once or (self._on, self._change if self._updated else None)
+
+    def forget(self) -> None:
+        """Back to the base filter, after damage."""
+        self._on, self._updated, self._numbers = True, False, None
+
+    def _update(self, data: bytes) -> None:
+        update = FilterUpdate.frombytes(data)
+        numbers = decode_numbers(update.numbers, self._count)
+        if update.predicted:
+            if self._numbers is None or self._numbers[0] != update.step_idx:
+                raise DamagedStream("a filter update changes one that is not there")
+            numbers = [a + b for a, b in zip(numbers, self._numbers[1], strict=True)]
+        self._numbers = update.step_idx, numbers
+        off = None if update.block_map is None else decode_blocks(update.block_map, self._shape, 2)
+        self._change = Change(biases_of(numbers, update.step_idx), off)
+
+
+def biases_of(numbers: list[int], step_idx: int) -> NDArray[np.float32]:
+    """What an update's numbers add to the biases."""
+    result: NDArray[np.float32] = (np.array(numbers) * 2.0 ** (-step_idx / 2)).astype(np.float32)
+    return result
+
+
+def numbers_of(biases: NDArray[np.float32], step_idx: int, rounding: float) -> list[int]:
+    """The inverse; a part of `rounding` and more is rounded up."""
+    scaled = biases / 2.0 ** (-step_idx / 2)
+    whole = np.sign(scaled) * np.floor(np.abs(scaled) + rounding)
+    return [int(v) for v in np.clip(whole, -LARGEST, LARGEST)]
+
+
+def _update_bytes(uri: str, body: bytes | None) -> bytes:
+    if uri == SEI_URI:
+        if body is None:
+            raise DamagedStream("a filter update names user data that is not there")
+        return body
+    if not uri.startswith(_DATA_URI):
+        raise DamagedStream(f"a filter update is at {uri[:40]!r}, which is not of this format")
+    try:
+        return base64.b64decode(uri[len(_DATA_URI) :], validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise DamagedStream("the bytes in a filter update's URI are damaged") from error

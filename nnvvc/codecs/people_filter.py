@@ -1,0 +1,91 @@
+"""The filter for people on decoded pictures, as the messages in the stream have it."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch.func import functional_call
+
+from nnvvc.adapt.block_choice import BLOCK
+from nnvvc.bitstream.header import ModelReference
+from nnvvc.codecs.filter_planes import Planes, tiles, to_picture, to_tensors
+from nnvvc.codecs.filter_updates import Change, FilterState
+from nnvvc.codecs.output_order import PictureFacts
+from nnvvc.errors import StreamError
+from nnvvc.models.registry import weights_of
+from nnvvc.models.restoration import RestorationFilter, load_restoration
+from nnvvc.picture import Picture, PictureFormat
+
+
+class PeopleFilter:
+    """Pictures have to come in output order.
+
+    used: the model; raises UnknownModel where it is not installed. decoded: the format that the pictures are
+    cropped to; target: of the result, of the same size. key_qp: slice QP of the stream's first key picture.
+    conceal: takes a function for notes: damaged updates are then reported, and the base filter goes on.
+    """
+
+    def __init__(
+        self,
+        used: ModelReference,
+        decoded: PictureFormat,
+        target: PictureFormat,
+        key_qp: int,
+        conceal: Callable[[str], None] | None = None,
+    ) -> None:
+        self.model = load_restoration(weights_of(used))
+        self.target = target
+        self._decoded = decoded
+        self._key_qp = torch.tensor([float(key_qp)])
+        self._conceal = conceal
+        count = sum(p.numel() for p in self.model.biases().values())
+        self._state = FilterState(count, (target.width, target.height))
+        self._count = 0
+
+    def __call__(self, picture: Picture, facts: PictureFacts) -> Picture:
+        """Filter one picture, of `decoded`'s size or padded. Raises StreamError for damaged messages."""
+        self._count += 1
+        try:
+            on, change = self._state.follow(facts.messages)
+        except StreamError as error:
+            if self._conceal is None:
+                raise
+            self._state.forget()
+            self._conceal(f"picture {self._count - 1}: {error}; the filter goes on without updates")
+            on, change = True, None
+        planes = to_tensors(picture, self._decoded)
+        if not on:
+            return to_picture(*planes, self.target)
+        filtered = filtered_planes(self.model, planes, self._key_qp, facts.layer, change)
+        return to_picture(*filtered, self.target)
+
+
+@torch.inference_mode()
+def filtered_planes(
+    model: RestorationFilter, planes: Planes, key_qp: torch.Tensor, layer: int, change: Change | None
+) -> Planes:
+    """Planes of one picture, filtered with changed biases where there is a change."""
+    luma, chroma = planes
+    biases = model.changed(torch.from_numpy(change.biases)) if change is not None else {}
+    layers = torch.tensor([float(layer)])
+    result = torch.empty_like(luma), torch.empty_like(chroma)
+    for y, top, bottom in tiles(luma.shape[2]):
+        for x, left, right in tiles(luma.shape[3]):
+            given = (
+                luma[..., top:bottom, left:right],
+                chroma[..., top // 2 : (bottom + 1) // 2, left // 2 : (right + 1) // 2],
+                key_qp,
+                layers,
+            )
+            parts = functional_call(model, biases, given) if biases else model(*given)
+            for plane, part, step in zip(result, parts, (1, 2), strict=True):
+                # From where this tile's own samples begin; the margin behind is overwritten next.
+                own = part[..., (y - top) // step :, (x - left) // step :]
+                place = plane[..., y // step :, x // step :]
+                place[..., : own.shape[2], : own.shape[3]] = own
+    if change is not None and change.off is not None:
+        for plane, plain, side in zip(result, planes, (BLOCK, BLOCK // 2), strict=True):
+            mask = torch.from_numpy(np.kron(change.off, np.ones((side, side), np.uint8)).astype(bool))
+            mask = mask[: plane.shape[2], : plane.shape[3]]
+            plane[:] = torch.where(mask, plain, plane)
+    return result

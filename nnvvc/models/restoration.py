@@ -1,0 +1,135 @@
+"""The filter for people: a small residual U-Net that brings decoded 4:2:0 pictures nearer to the original.
+
+It works at half resolution (four luma phases, Cb, Cr), sees the picture as differences to its surroundings
+in steps of VVC's quantiser, and answers in such steps: so one network serves all qualities, and reduced
+precision keeps what matters. QP and temporal layer only act on biases; biases are also what an encoder may
+change for its content (bias-only adaptation: Lam et al., ACM MM 2020, arXiv 2007.14267).
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from nnvvc.errors import UnknownModel
+from nnvvc.models.filters import OUTPUT_UNIT, ConditionalConv, ResidualBlock, prepared, quantiser_step
+
+ALIGNMENT = 16
+"""Width and height are padded to a multiple of this many luma samples."""
+
+
+@dataclass(frozen=True)
+class RestorationConfig:
+    """Shape of the network: channels, and residual blocks, at 1/2, 1/4 and 1/8 of the luma resolution."""
+
+    widths: tuple[int, int, int] = (16, 32, 48)
+    blocks: tuple[int, int, int] = (1, 2, 2)
+
+
+def condition(key_qp: Tensor, layer: Tensor) -> Tensor:
+    """What the biases depend on, (N, 5): QP of the key picture, temporal layer, and their products.
+
+    key_qp: (N,), slice QP of the key picture that the picture's group begins with, held within 12..47.
+    layer: (N,), 0 for key pictures, else one more than the temporal layer.
+    """
+    q = (key_qp.float().clamp(12, 47) - 27) / 10
+    t = layer.float() / 3
+    return torch.stack((q, q * q, t, t * t, q * t), 1)
+
+
+class RestorationFilter(nn.Module):
+    def __init__(self, config: RestorationConfig) -> None:
+        super().__init__()
+        self.config = config
+        w0, w1, w2 = config.widths
+        b0, b1, b2 = config.blocks
+        self.enter = ConditionalConv(9, w0)
+        self.down1 = ConditionalConv(w0, w1, stride=2)
+        self.blocks1 = nn.Sequential(*(ResidualBlock(w1) for _ in range(b1 // 2)))
+        self.down2 = ConditionalConv(w1, w2, stride=2)
+        self.blocks2 = nn.Sequential(*(ResidualBlock(w2) for _ in range(b2)))
+        self.up1 = ConditionalConv(w2, 4 * w1, 1)
+        self.blocks3 = nn.Sequential(*(ResidualBlock(w1) for _ in range(b1 - b1 // 2)))
+        self.up0 = ConditionalConv(w1, 4 * w0, 1)
+        self.blocks4 = nn.Sequential(*(ResidualBlock(w0) for _ in range(b0)))
+        self.head = nn.Conv2d(w0, 6, 3, 1, 1)
+        nn.init.normal_(self.head.weight, std=0.01)
+        assert self.head.bias is not None
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, luma: Tensor, chroma: Tensor, key_qp: Tensor, layer: Tensor) -> tuple[Tensor, Tensor]:
+        """Filter pictures of any size.
+
+        luma: (N, 1, H, W), 0..1 over the nominal range. chroma: (N, 2, (H + 1) // 2, (W + 1) // 2),
+        -0.5..0.5. key_qp, layer: (N,), as `condition` has them. Returns luma and chroma in the same units,
+        not clipped.
+        """
+        height, width = luma.shape[2:]
+        rows, columns = chroma.shape[2:]
+        down, right = -height % ALIGNMENT, -width % ALIGNMENT
+        padded = F.pad(luma, (0, right, 0, down), mode="replicate")
+        padded_chroma = F.pad(
+            chroma, (0, (width + right) // 2 - columns, 0, (height + down) // 2 - rows), mode="replicate"
+        )
+        step = quantiser_step(key_qp)[:, None, None, None]
+        residual = self.residual(padded, padded_chroma, step, condition(key_qp, layer))
+        residual = residual.float() * (OUTPUT_UNIT * step)
+        y = F.pixel_shuffle(residual[:, :4], 2)[..., :height, :width]
+        return luma + y, chroma + residual[:, 4:, :rows, :columns]
+
+    def biases(self) -> dict[str, Tensor]:
+        """What an update of the filter adds to, by name, in the order of the layers."""
+        return {name: p for name, p in self.named_parameters() if name.endswith("bias")}
+
+    def changed(self, values: Tensor) -> dict[str, Tensor]:
+        """The biases with `values`, (count,), added, for `torch.func.functional_call`."""
+        found = self.biases()
+        parts = torch.split(values, [p.numel() for p in found.values()])
+        return {name: p + part for (name, p), part in zip(found.items(), parts, strict=True)}
+
+    def residual(self, luma: Tensor, chroma: Tensor, step: Tensor, given: Tensor) -> Tensor:
+        """(N, 6, H / 2, W / 2), in OUTPUT_UNIT quantiser steps, of planes aligned to 16."""
+        # Samples have more bits than reduced precision keeps; their differences need no more.
+        with torch.autocast(luma.device.type, enabled=False):
+            planes = torch.cat((F.pixel_unshuffle(luma.float() - 0.5, 2), chroma.float()), 1)
+            x0 = F.relu(self.enter(prepared(planes, step), given))
+        x1 = self.blocks1(F.relu(self.down1(x0, given)))
+        x2 = self.blocks2(F.relu(self.down2(x1, given)))
+        y1 = self.blocks3(F.relu(x1 + F.pixel_shuffle(self.up1(x2, given), 2)))
+        y0 = self.blocks4(F.relu(x0 + F.pixel_shuffle(self.up0(y1, given), 2)))
+        result: Tensor = self.head(y0)
+        return result
+
+
+def kmac_per_pixel(config: RestorationConfig) -> float:
+    """Thousands of multiplications per luma sample."""
+    w0, w1, w2 = config.widths
+    b0, b1, b2 = config.blocks
+    half = 9 * 9 * w0 + b0 * 18 * w0 * w0 + 9 * w0 * 6
+    quarter = 9 * w0 * w1 + b1 * 18 * w1 * w1 + 4 * w0 * w1
+    eighth = 9 * w1 * w2 + b2 * 18 * w2 * w2 + 4 * w1 * w2
+    return (half / 4 + quarter / 16 + eighth / 64) / 1000
+
+
+def save_restoration(model: RestorationFilter, path: Path, facts: dict[str, Any]) -> None:
+    """Write float16 weights to `path` (.safetensors), and beside them the model card."""
+    save_file({k: v.detach().cpu().half().contiguous() for k, v in model.state_dict().items()}, path)
+    card = {"config": asdict(model.config), "kmac_per_pixel": kmac_per_pixel(model.config)} | facts
+    path.with_suffix(".json").write_text(json.dumps(card, indent=1, default=str) + "\n")
+
+
+def load_restoration(path: Path) -> RestorationFilter:
+    """The filter that `save_restoration` wrote, in float32, for inference; raises UnknownModel."""
+    try:
+        given = json.loads(path.with_suffix(".json").read_text())["config"]
+        model = RestorationFilter(RestorationConfig(**{k: tuple(v) for k, v in given.items()}))
+        model.load_state_dict({k: v.float() for k, v in load_file(path).items()})
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        raise UnknownModel(f"the filter weights {path.name} cannot be loaded: {error}") from error
+    return model.eval().requires_grad_(False)

@@ -1,0 +1,201 @@
+"""Training data of the filter for people: patches of video as VVC decodes it, and their originals.
+
+Four real clips are few: most of the video is made of photos that move, on top of each other too, with noise
+and change of light. It is coded as mosaics, since encoders have a large cost per picture. A folder holds a
+file `NAME_qQ.npz` per clip and QP: `decoded` and `original`, (n, samples) uint16, 10 bits, limited range,
+luma, then Cb and Cr of PATCH x PATCH; `layer`, (n,), 0 for key pictures, else one more than the temporal
+layer; and `key_qp`, the key pictures' slice QP.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from nnvvc.bitstream.access_unit import AccessUnits
+from nnvvc.bitstream.nal import split_annex_b
+from nnvvc.codecs.filtering import key_slice_qp
+from nnvvc.files import atomic_path
+from nnvvc.media.colour import rgb_to_picture
+from nnvvc.media.resample import resample
+from nnvvc.picture import Matrix, Picture
+from nnvvc.training.photos import read_rgb
+from nnvvc.vvc.tools import CodedFormat, DecoderSettings, VvcSettings, decoder, encoder
+
+PATCH = 192
+"""Side of the patches, luma samples."""
+
+ACROSS = 5
+"""Patches in a row and in a column of a mosaic."""
+
+FRAMES = 33
+"""Of a clip: one group of random access, and the key picture after it."""
+
+QPS = (22, 27, 32, 37, 42)
+
+KEPT = (1, 1, 1, 1, 1, 1, 2)
+"""Frames that are kept of each layer, at most: there are many of the last ones, and they are alike."""
+
+
+@dataclass
+class _Mover:
+    """A photo that pans, zooms and turns."""
+
+    rgb: NDArray[np.uint8]
+    centre: NDArray[np.float64]
+    velocity: NDArray[np.float64]
+    zoom: float
+    turn: float
+
+    @classmethod
+    def draw(cls, rgb: NDArray[np.uint8], rng: np.random.Generator) -> "_Mover":
+        height, width = rgb.shape[:2]
+        centre = np.array([width, height]) * rng.uniform(0.35, 0.65, 2)
+        # Most video moves little; a part of it moves much.
+        velocity = rng.normal(0, 1, 2) * rng.choice([0.0, 0.3, 1.5, 4.0])
+        zoom, turn = rng.normal(0, 1, 2) * (0.002, 0.15) * rng.integers(0, 2, 2)
+        return cls(rgb, centre, velocity, float(zoom), float(turn))
+
+    def frame(self, time: float, scale: float) -> NDArray[np.uint8]:
+        """PATCH x PATCH at a time, counted in frames from the middle of the clip."""
+        matrix = cv2.getRotationMatrix2D((0, 0), self.turn * time, scale * (1 + self.zoom) ** time)
+        centre = self.centre + self.velocity * time / scale
+        matrix[:, 2] = PATCH / 2 - matrix[:, :2] @ centre
+        moved = cv2.warpAffine(
+            self.rgb, matrix, (PATCH, PATCH), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
+        )
+        result: NDArray[np.uint8] = moved.astype(np.uint8, copy=False)
+        return result
+
+
+def moving_patch(
+    photos: Sequence[Path], rng: np.random.Generator, frames: int
+) -> Iterator[NDArray[np.uint8]]:
+    """RGB frames (PATCH, PATCH, 3) of a photo in motion, half of them with an ellipse of another in front."""
+    back, front = (_Mover.draw(_reduced(photos, rng), rng) for _ in range(2))
+    scale = rng.uniform(0.7, 1.0)
+    inside = np.zeros((PATCH, PATCH), np.float32)
+    if rng.random() < 0.5:
+        middle, axes = rng.integers(30, PATCH - 30, 2), rng.integers(20, 70, 2)
+        cv2.ellipse(
+            inside, [int(v) for v in middle], [int(v) for v in axes], rng.uniform(0, 180), 0, 360, 1.0, -1
+        )
+    noise, light = rng.choice([0.0, 0.0, 1.0, 2.5]), rng.choice([0.0, 0.0, 0.003]) * rng.choice([-1, 1])
+    for number in range(frames):
+        time = number - frames / 2
+        dx, dy = front.velocity * time
+        shift = np.array([[1, 0, dx], [0, 1, dy]], np.float32)
+        moved = cv2.warpAffine(inside, shift, (PATCH, PATCH))
+        mask = cv2.GaussianBlur(moved, (3, 3), 0.7).astype(np.float32)[..., None]
+        picture = back.frame(time, scale) * (1 - mask) + front.frame(time, scale) * mask
+        picture = picture * (1.0 + light * time) + noise * rng.standard_normal((PATCH, PATCH, 1))
+        yield np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+
+
+def _reduced(photos: Sequence[Path], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """A photo, smaller than it was: that hides its own compression."""
+    rgb = read_rgb(photos[int(rng.integers(len(photos)))])
+    height, width = rgb.shape[:2]
+    scale = max(rng.uniform(0.6, 0.9), (PATCH + 20) / min(height, width))
+    size = round(width * scale), round(height * scale)
+    result: NDArray[np.uint8] = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
+    return result
+
+
+def mosaic(photos: Sequence[Path], rng: np.random.Generator, across: int = ACROSS) -> list[Picture]:
+    """A clip of moving photos side by side."""
+    tiles = [moving_patch(photos, rng, FRAMES) for _ in range(across**2)]
+    clip = []
+    for patches in zip(*tiles, strict=True):
+        rows = [np.hstack(patches[i : i + across]) for i in range(0, across**2, across)]
+        clip.append(rgb_to_picture(np.vstack(rows), 10, Matrix.BT709))
+    return clip
+
+
+def reduced_clip(pictures: Sequence[Picture], scale: Fraction) -> list[Picture]:
+    """A real clip's first FRAMES, forth and back where it is shorter, at `scale`, even sides, 10 bits."""
+    order = [*range(len(pictures)), *range(len(pictures) - 2, 0, -1)]
+    fmt = pictures[0].format
+    width, height = (int(side * scale) // 2 * 2 for side in (fmt.width, fmt.height))
+    return [
+        resample(pictures[order[i % len(order)]].with_bit_depth(10), width, height) for i in range(FRAMES)
+    ]
+
+
+def code_clip(
+    clip: Sequence[Picture],
+    folder: Path,
+    name: str,
+    qps: Sequence[int] = QPS,
+    preset: str = "fast",
+    threads: int = 2,
+) -> None:
+    """Code a clip (10 bits, 4:2:0) at every QP and keep patches of some of its frames; files that are there
+    already are left alone. Raises what the VVC tools raise.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    fmt = clip[0].format
+    for qp in qps:
+        target = folder / f"{name}_q{qp}.npz"
+        if target.exists():
+            continue
+        settings = VvcSettings(qp=qp, preset=preset, intra_period=32, threads=threads)
+        stream = b"".join(encoder().encode(clip, fmt, Fraction(30), settings))
+        layers, key_qp = layers_of(stream)
+        kept = _kept(layers, np.random.default_rng(qp))
+        decoded = decoder().decode([stream], CodedFormat(fmt), DecoderSettings(threads=threads))
+        rows: list[NDArray[np.uint16]] = []
+        originals: list[NDArray[np.uint16]] = []
+        layer = []
+        for number, picture in enumerate(decoded):
+            if number in kept:
+                found = _patches(picture)
+                rows += found
+                originals += _patches(clip[number])
+                layer += [layers[number]] * len(found)
+        with atomic_path(target) as path, path.open("wb") as file:
+            pairs = {"decoded": np.stack(rows), "original": np.stack(originals)}
+            np.savez(file, allow_pickle=False, layer=np.array(layer), key_qp=key_qp, **pairs)
+
+
+def layers_of(stream: bytes) -> tuple[list[int], int]:
+    """Layer of every picture in output order, as the files have it, and the first key picture's slice QP."""
+    units = AccessUnits(split_annex_b([stream]))
+    layers: dict[int, int] = {}
+    key_qp = None
+    for unit in units:
+        if key_qp is None:
+            key_qp = key_slice_qp(unit, units.sets)
+        layers[unit.poc] = 0 if unit.irap else unit.temporal_id + 1
+    assert key_qp is not None
+    return [layers[poc] for poc in sorted(layers)], key_qp
+
+
+def _kept(layers: Sequence[int], rng: np.random.Generator) -> set[int]:
+    """Numbers of the frames that are kept."""
+    kept: set[int] = set()
+    for layer in set(layers):
+        frames = [i for i, found in enumerate(layers) if found == layer]
+        count = min(len(frames), KEPT[min(layer, len(KEPT) - 1)])
+        kept.update(rng.choice(frames, count, replace=False).tolist())
+    return kept
+
+
+def _patches(picture: Picture) -> list[NDArray[np.uint16]]:
+    """Side by side from the top left corner, each as one row of samples."""
+    height, width = picture.planes[0].shape
+    steps = (PATCH, PATCH // 2, PATCH // 2)
+    return [
+        np.concatenate(
+            [
+                plane[y * s : (y + 1) * s, x * s : (x + 1) * s].ravel()
+                for plane, s in zip(picture.planes, steps, strict=True)
+            ]
+        )
+        for y in range(height // PATCH)
+        for x in range(width // PATCH)
+    ]
