@@ -125,7 +125,7 @@ class AdaptedMuxer:
         self._last: _Group | None = None
         self._current: _Group | None = None
         self._shown = 0
-        self._state = _State()
+        self._state = BEFORE
 
     def add(self, unit: AccessUnit, *, complete: bool = True) -> None:
         """Write an access unit, in decoding order. It must come before its picture.
@@ -185,7 +185,7 @@ class AdaptedMuxer:
             bits = group.bits + 8 * len(group.unit.tobytes())
             assert isinstance(self._key_qp, int)
             fit = best_fit(self._model, group.samples, self._key_qp, bits, self._state, self._seconds)
-            prefix, suffix = _messages(fit, self._state)
+            prefix, suffix = messages(fit, self._state)
             if prefix:
                 group.unit.insert(write_sei(prefix))
             if suffix:
@@ -195,7 +195,7 @@ class AdaptedMuxer:
 
 
 @dataclass(frozen=True)
-class _State:
+class State:
     """What holds from a picture on. numbers: step index and numbers of the last update, in force or not."""
 
     on: bool = True
@@ -203,11 +203,15 @@ class _State:
     numbers: tuple[int, list[int]] | None = None
 
 
+BEFORE = State()
+"""What holds at the beginning of a stream: the base filter."""
+
+
 @dataclass(frozen=True)
 class Fit:
     """A filter for a group of pictures. gain: decibels over unfiltered ones. update: to be sent."""
 
-    state: _State
+    state: State
     gain: float
     bits: int
     update: FilterUpdate | None = None
@@ -222,13 +226,13 @@ def best_fit(
     samples: Sequence[Sample],
     key_qp: float,
     group_bits: int,
-    before: _State,
+    before: State,
     seconds: float,
 ) -> Fit:
     """The best of no filter, the base filter, the one in force, and one fitted to the samples."""
-    found = [Fit(_State(False, None, before.numbers), 0.0, 0)]
+    found = [Fit(State(False, None, before.numbers), 0.0, 0)]
     base = _filtered(model, samples, key_qp, None)
-    found.append(Fit(_State(True, None, before.numbers), decibels(samples, base), 0))
+    found.append(Fit(State(True, None, before.numbers), decibels(samples, base), 0))
     if before.on and before.change is not None:
         current = _filtered(model, samples, key_qp, before.change)
         found.append(Fit(before, decibels(samples, current), 0))
@@ -243,7 +247,7 @@ def _fitted(
     samples: Sequence[Sample],
     key_qp: float,
     group_bits: int,
-    before: _State,
+    before: State,
     seconds: float,
 ) -> Iterator[Fit]:
     """Filters with updates of several sizes."""
@@ -269,7 +273,7 @@ def _fitted(
     _, update, (step_idx, numbers) = best
     change = Change(biases_of(numbers, step_idx))
     filtered = _filtered(model, samples, key_qp, change)
-    state = _State(True, change, (step_idx, numbers))
+    state = State(True, change, (step_idx, numbers))
     yield Fit(state, decibels(samples, filtered), 0, update)
     off = blocks_off(samples, filtered)
     if off.any():
@@ -311,7 +315,7 @@ def _filtered(
     return [filtered_planes(model, (s.luma, s.chroma), qp, s.layer, change) for s in samples]
 
 
-def _messages(fit: Fit, before: _State) -> tuple[list[SeiMessage], list[SeiMessage]]:
+def messages(fit: Fit, before: State) -> tuple[list[SeiMessage], list[SeiMessage]]:
     """For the prefix and the suffix SEI NAL unit of a group's first picture."""
     if fit.update is not None:
         return update_messages(fit.update), [activation(updated=True)]
@@ -320,9 +324,9 @@ def _messages(fit: Fit, before: _State) -> tuple[list[SeiMessage], list[SeiMessa
     return [], []
 
 
-def _bytes(fit: Fit, before: _State) -> int:
+def _bytes(fit: Fit, before: State) -> int:
     """What the messages take, with their NAL units and start codes."""
-    prefix, suffix = _messages(fit, before)
+    prefix, suffix = messages(fit, before)
     nals = [write_sei(prefix)] * bool(prefix) + [write_sei(suffix, suffix=True)] * bool(suffix)
     return sum(_START_CODE + len(nal) for nal in nals)
 

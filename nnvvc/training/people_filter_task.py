@@ -27,6 +27,9 @@ HELD_OUT = "m0"
 DECIBELS = -10 / math.log(10)
 """Decibels gained for a logarithm of the error left."""
 
+MARGIN = 24
+"""Luma samples at a patch's sides that do not count: a mosaic's next patch bleeds into them."""
+
 CHROMA_SHARE = 0.2
 """Of the loss; the rest is luma's."""
 
@@ -132,10 +135,9 @@ class PeopleFilterTask:
     def _errors(self, batch: Batch) -> tuple[Tensor, Tensor]:
         luma, chroma = self.model(batch["luma"], batch["chroma"], batch["key_qp"], batch["layer"])
         floor = (FLOOR * quantiser_step(batch["key_qp"])).square()
-        return (
-            log_error(luma, batch["wanted"], batch["luma"], floor),
-            log_error(chroma, batch["wanted_chroma"], batch["chroma"], floor),
-        )
+        big = [_inner(p, MARGIN) for p in (luma, batch["wanted"], batch["luma"])]
+        small = [_inner(p, MARGIN // 2) for p in (chroma, batch["wanted_chroma"], batch["chroma"])]
+        return log_error(big[0], big[1], big[2], floor), log_error(small[0], small[1], small[2], floor)
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -152,8 +154,8 @@ class PeopleFilterTask:
                 rows = [(file, int(i)) for i in np.flatnonzero(file.layer == layer)]
                 batch = to_device(_batch(rows), device)
                 filtered = self.model(batch["luma"], batch["chroma"], batch["key_qp"], batch["layer"])[0]
-                before = (batch["luma"] - batch["wanted"]).square().mean()
-                after = (filtered - batch["wanted"]).square().mean()
+                before = _inner(batch["luma"] - batch["wanted"], MARGIN).square().mean()
+                after = _inner(filtered - batch["wanted"], MARGIN).square().mean()
                 found.append((float(DECIBELS * torch.log(after / before)), 2.0 ** max(0, layer - 2)))
             value, weight = np.array(found).T
             gains[f"dB_qp{file.key_qp:.0f}"] = float((value * weight).sum() / weight.sum())
@@ -162,6 +164,10 @@ class PeopleFilterTask:
     def export(self, folder: Path, facts: dict[str, Any]) -> None:
         """Write `filter.safetensors` and its model card into the run's folder."""
         save_restoration(self.model, folder / "filter.safetensors", facts)
+
+
+def _inner(planes: Tensor, margin: int) -> Tensor:
+    return planes[..., margin:-margin, margin:-margin]
 
 
 def _batch(rows: list[tuple[Coded, int]], mirrored: bool = False, turned: bool = False) -> Batch:

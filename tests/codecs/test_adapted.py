@@ -1,0 +1,197 @@
+"""The filter for people that follows its content: choice, messages, streams, damage."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from nnvvc.adapt.biases import Sample, decibels
+from nnvvc.api import decode_chunks, encode_frames
+from nnvvc.bitstream.demuxer import Demuxer
+from nnvvc.bitstream.filter_update import FilterUpdate
+from nnvvc.bitstream.nal import join_annex_b, split_annex_b
+from nnvvc.bitstream.sei import SeiType
+from nnvvc.codecs import adapted
+from nnvvc.codecs.adapted import BEFORE, best_fit, blocks_off, messages
+from nnvvc.codecs.filter_updates import Change, FilterState, activation, cancellation, update_messages
+from nnvvc.codecs.output_order import OutputOrder
+from nnvvc.codecs.people_filter import filtered_planes
+from nnvvc.entropy.block_map import encode_blocks
+from nnvvc.entropy.small_numbers import encode_numbers
+from nnvvc.errors import DamagedStream, StreamError
+from nnvvc.models import registry
+from nnvvc.models.restoration import RestorationConfig, RestorationFilter, save_restoration
+from nnvvc.options import DecodeOptions, EncodeOptions
+from nnvvc.picture import Picture, PictureFormat, VideoFormat
+from nnvvc.vvc.tools import VvcSettings
+from tools.content import clip
+
+QP = 37
+SMALL = RestorationConfig((4, 4, 4), (0, 0, 0))
+
+
+def identity() -> RestorationFilter:
+    torch.manual_seed(3)
+    model = RestorationFilter(SMALL).eval().requires_grad_(False)
+    model.head.weight[:] = 0
+    return model
+
+
+@pytest.fixture(autouse=True)
+def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A base filter that changes nothing."""
+    save_restoration(identity(), tmp_path / "filter_people.safetensors", {})
+    monkeypatch.setattr(registry, "WEIGHTS", tmp_path)
+    registry.reference.cache_clear()
+    yield
+    registry.reference.cache_clear()
+
+
+def samples(shift: float, noise: float = 0.01) -> list[Sample]:
+    """Decoded pictures that are darker than their originals by `shift`, and a little off besides."""
+    torch.manual_seed(0)
+    found = []
+    for layer in range(4):
+        luma, chroma = torch.rand(1, 1, 96, 160) * 0.5 + 0.2, torch.rand(1, 2, 48, 80) * 0.4 - 0.2
+        wanted = luma + shift + noise * torch.randn_like(luma)
+        found.append(Sample(luma, chroma, wanted, chroma + noise * torch.randn_like(chroma), layer))
+    return found
+
+
+def test_a_group_gets_the_update_that_pays() -> None:
+    model, group = identity(), samples(0.02)
+    fit = best_fit(model, group, QP, 400_000, BEFORE, 2.0)
+    assert fit.update is not None and fit.gain > 0.2
+    prefix, suffix = messages(fit, BEFORE)
+    count = sum(p.numel() for p in model.biases().values())
+    on, change = FilterState(count, (160, 96)).follow([*prefix, *suffix])
+    assert on and change is not None and fit.state.change is not None
+    assert np.array_equal(change.biases, fit.state.change.biases)
+    qp = torch.tensor([float(QP)])
+    shown = [filtered_planes(model, (s.luma, s.chroma), qp, s.layer, change) for s in group]
+    assert decibels(group, shown) == pytest.approx(fit.gain)
+    # What is in force needs no message.
+    again = best_fit(model, group, QP, 400_000, fit.state, 0.0)
+    assert messages(again, fit.state) == ([], []) and again.gain == pytest.approx(fit.gain)
+
+
+def test_an_update_that_does_not_pay_is_not_sent() -> None:
+    fit = best_fit(identity(), samples(0.02), QP, 5_000, BEFORE, 0.5)
+    assert fit.update is None and messages(fit, BEFORE) == ([], [])
+
+
+def test_a_filter_that_hurts_is_cancelled() -> None:
+    model = identity()
+    model.head.bias[:4] = 1.0
+    fit = best_fit(model, samples(0.0), QP, 400_000, BEFORE, 0.0)
+    assert not fit.state.on and fit.gain == 0
+    prefix, suffix = messages(fit, BEFORE)
+    assert (prefix, suffix) == ([], [cancellation()])
+
+
+def test_blocks_where_the_filter_hurts_are_off() -> None:
+    luma = torch.full((1, 1, 130, 260), 0.5)
+    wanted = luma.clone()
+    wanted[..., :128, :128] += 0.1
+    chroma = torch.zeros(1, 2, 65, 130)
+    sample = Sample(luma, chroma, wanted, chroma, 0)
+    off = blocks_off([sample], [(luma + 0.1, chroma)])
+    assert off.tolist() == [[0, 1, 1], [1, 1, 1]]
+    # On what the map turns off, the filter changes nothing.
+    change = Change(np.zeros(sum(p.numel() for p in identity().biases().values()), np.float32), off)
+    model = identity()
+    model.head.bias[:] = 1.0
+    y, c = filtered_planes(model, (luma, chroma), torch.tensor([float(QP)]), 0, change)
+    assert torch.equal(y[..., 128:], luma[..., 128:]) and (y[..., :128, :128] > 0.5).all()
+    assert torch.equal(c[..., 64:], chroma[..., 64:]) and (c[..., :64, :64] > 0).all()
+
+
+def test_state_follows_the_messages() -> None:
+    count = 5
+    state = FilterState(count, (128, 128))
+    numbers = [1, 0, -2, 0, 3]
+    first = update_messages(FilterUpdate(4, encode_numbers(numbers)))
+    on, change = state.follow([*first, activation(updated=True)])
+    assert on and change is not None
+    assert change.biases.tolist() == [0.25, 0, -0.5, 0, 0.75]
+    assert state.follow([])[1] is change
+    second = FilterUpdate(
+        4, encode_numbers([1] * count), predicted=True, block_map=encode_blocks(np.ones((1, 1), np.uint8), 2)
+    )
+    on, change = state.follow(update_messages(second))
+    assert on and change is not None and change.off is not None
+    assert change.biases.tolist() == [0.5, 0.25, -0.25, 0.25, 1.0] and change.off.all()
+    assert state.follow([activation(updated=False)]) == (True, None)
+    assert state.follow([cancellation()]) == (False, None) == state.follow([])
+    with pytest.raises(DamagedStream, match="not there"):
+        FilterState(count, (128, 128)).follow(update_messages(second))
+
+
+def test_long_updates_travel_as_user_data() -> None:
+    short = update_messages(FilterUpdate(4, b"ab"))
+    long = update_messages(FilterUpdate(4, bytes(200)))
+    assert [m.type for m in short] == [SeiType.NNPF_CHARACTERISTICS]
+    assert [m.type for m in long] == [SeiType.USER_DATA_UNREGISTERED, SeiType.NNPF_CHARACTERISTICS]
+    with pytest.raises(DamagedStream, match="user data"):
+        FilterState(5, (128, 128)).follow(long[1:])
+
+
+def encoded(monkeypatch: pytest.MonkeyPatch, codec: str = "vvc") -> tuple[bytes, VideoFormat]:
+    """A stream with an update in each of its groups, whether it pays or not."""
+    monkeypatch.setattr(adapted, "RATE_PER_DECIBEL", 1000.0)
+    monkeypatch.setattr(adapted, "LARGEST_SHARE", 1.0)
+    monkeypatch.setattr(adapted, "SHORTEST", 4)
+    fmt = PictureFormat(128, 96)
+    video = VideoFormat(fmt, Fraction(25), 12)
+    settings = VvcSettings(QP, "faster", 8, "ra", threads=1)
+    options = EncodeOptions(codec=codec, vvc=settings, filter="adapt", adapt_seconds=0.5)
+
+    def brighter() -> Iterator[Picture]:
+        for number, picture in enumerate(clip(fmt, 12)):
+            # Pictures that differ by turns are hard to code, and leave errors to fit to.
+            planes = (
+                np.minimum(picture.planes[0] + 6 * (number % 2), 235).astype(np.uint16),
+                *picture.planes[1:],
+            )
+            yield replace(picture, planes=planes)
+
+    return b"".join(encode_frames(brighter(), video, options)), video
+
+
+def test_streams_play_everywhere_and_the_filter_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream, video = encoded(monkeypatch)
+    assert len(list(decode_chunks([stream]))) == video.frames
+    order = OutputOrder()
+    for unit in Demuxer([stream]):
+        order.add(unit)
+    facts = [order.next() for _ in range(12)]
+    assert [f.layer for f in facts].count(0) == 2 and facts[0].layer == 0 == facts[8].layer
+    kinds = [m for f in facts for m in f.messages]
+    assert any(m.type == SeiType.NNPF_ACTIVATION for m in kinds)
+    off = decode_chunks([stream], DecodeOptions(filter="off", coded=True))
+    plain = b"".join(join_annex_b(unit.vvc_nals()) for unit in Demuxer([stream]))
+    for a, b in zip(off, decode_chunks([plain]), strict=True):
+        assert all(np.array_equal(x, y) for x, y in zip(a.planes, b.planes, strict=True))
+
+
+def test_a_damaged_update_is_a_named_error_or_concealed(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream, video = encoded(monkeypatch)
+    nals = list(split_annex_b([stream]))
+    at = next(i for i, n in enumerate(nals) if b"tag:nnvvc,2026:update" in n)
+    for byte in range(len(nals[at]) - 4, 8, -7):
+        damaged = bytearray(nals[at])
+        damaged[byte] ^= 0x41
+        changed = join_annex_b([*nals[:at], bytes(damaged), *nals[at + 1 :]])
+        try:
+            list(decode_chunks([changed]))
+        except StreamError:
+            break
+    else:
+        pytest.fail("no damage to the update was noticed")
+    shown = decode_chunks([changed], DecodeOptions(conceal=True))
+    assert len(list(shown)) == video.frames
+    assert any("filter" in note for note in shown.notes)
