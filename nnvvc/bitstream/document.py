@@ -1,6 +1,7 @@
 """docs/format.md, rendered from the declarations: `python -m nnvvc.bitstream.document`."""
 
 from nnvvc.bitstream.fields import Structure, table
+from nnvvc.bitstream.filter_update import FILTER_UPDATE
 from nnvvc.bitstream.header import STREAM_HEADER
 from nnvvc.bitstream.intra_sets import INTRA_SETS
 from nnvvc.bitstream.key_slice import KEY_SLICE
@@ -11,7 +12,7 @@ from nnvvc.bitstream.payload import PAYLOAD, PERIOD_HASH, PayloadKind
 from nnvvc.bitstream.sei import DECODED_PICTURE_HASH, NNPF_ACTIVATION, NNPF_CHARACTERISTICS, USER_DATA
 from nnvvc.bitstream.slice_header import SLICE_WITH_PICTURE_HEADER
 
-OWN = (PAYLOAD, STREAM_HEADER, LEARNED_PICTURE, KEY_SLICE, INTRA_SETS, PERIOD_HASH)
+OWN = (PAYLOAD, STREAM_HEADER, LEARNED_PICTURE, KEY_SLICE, INTRA_SETS, PERIOD_HASH, FILTER_UPDATE)
 """Structures of this format."""
 
 STANDARD = (
@@ -45,7 +46,8 @@ stream of any other.
 | a learned picture, with what its VVC slices had to say | payload kind 1 or 4, in their place |
 | `period_hash` over the decoded pictures of an intra period | payload kind 16, at the period's end |
 | description and activation of filters | SEI messages 210 and 211 of H.274 |
-| what else a filter needs per picture | SEI message 5 with the project's UUID |
+| which of several filters is for which block | SEI message 5 of the project's UUID: 1, a block map |
+| an update of the filter for people | SEI message 210, with SEI message 5 where it is long: `filter_update` |
 
 Widths: `u(n)` is n bits, `ue` and `se` are Exp-Golomb codes, `st` a string that ends in a zero byte, `leb128`
 seven bits a byte with the low ones first, `align` zero bits up to the next byte. Conditions and counts are

@@ -23,7 +23,10 @@ FILTER_UPDATE = Structure(
         ),
         Field("numbers", "rest", meaning="what is added to the biases, in the order of the network's layers"),
     ),
-    source="of this format: body of a user data message, after a byte of 2",
+    source=(
+        "of this format: what the URI of an SEI message 210 with the tag `tag:nnvvc,2026:update` has behind "
+        "`data:;base64,`; where that is `nnvvc:sei`, SEI message 5 before it has a byte of 2 and this"
+    ),
 )
 
 _CRC_BYTES = 2

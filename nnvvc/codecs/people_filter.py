@@ -1,6 +1,7 @@
 """The filter for people on decoded pictures, as the messages in the stream have it."""
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import torch
@@ -77,7 +78,8 @@ def filtered_planes(
                 key_qp,
                 layers,
             )
-            parts = functional_call(model, biases, given) if biases else model(*given)
+            with torch.autocast("cpu", torch.bfloat16, enabled=_has_bfloat16()):
+                parts = functional_call(model, biases, given) if biases else model(*given)
             for plane, part, step in zip(result, parts, (1, 2), strict=True):
                 # From where this tile's own samples begin; the margin behind is overwritten next.
                 own = part[..., (y - top) // step :, (x - left) // step :]
@@ -89,3 +91,10 @@ def filtered_planes(
             mask = mask[: plane.shape[2], : plane.shape[3]]
             plane[:] = torch.where(mask, plain, plane)
     return result
+
+
+@cache
+def _has_bfloat16() -> bool:
+    """Whether the processor multiplies in bfloat16: the network sees differences, which need no more."""
+    supported: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return supported

@@ -7,6 +7,7 @@ luma, then Cb and Cr of PATCH x PATCH; `layer`, (n,), 0 for key pictures, else o
 layer; and `key_qp`, the key pictures' slice QP.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -20,10 +21,11 @@ from nnvvc.bitstream.access_unit import AccessUnits
 from nnvvc.bitstream.nal import split_annex_b
 from nnvvc.codecs.filtering import key_slice_qp
 from nnvvc.files import atomic_path
+from nnvvc.media import open_source
 from nnvvc.media.colour import rgb_to_picture
 from nnvvc.media.resample import resample
-from nnvvc.picture import Matrix, Picture
-from nnvvc.training.photos import read_rgb
+from nnvvc.picture import Chroma, Matrix, Picture
+from nnvvc.training.photos import ENDINGS, read_rgb
 from nnvvc.vvc.tools import CodedFormat, DecoderSettings, VvcSettings, decoder, encoder
 
 PATCH = 192
@@ -36,6 +38,14 @@ FRAMES = 33
 """Of a clip: one group of random access, and the key picture after it."""
 
 QPS = (22, 27, 32, 37, 42)
+
+PRESET = "fast"
+
+MOSAICS = 14
+"""Clips made of photos; the first is for validation."""
+
+HOLD_OUT = 20
+"""Every so many photos one is for validation."""
 
 KEPT = (1, 1, 1, 1, 1, 1, 2)
 """Frames that are kept of each layer, at most: there are many of the last ones, and they are alike."""
@@ -106,12 +116,12 @@ def _reduced(photos: Sequence[Path], rng: np.random.Generator) -> NDArray[np.uin
     return result
 
 
-def mosaic(photos: Sequence[Path], rng: np.random.Generator, across: int = ACROSS) -> list[Picture]:
+def mosaic(photos: Sequence[Path], rng: np.random.Generator) -> list[Picture]:
     """A clip of moving photos side by side."""
-    tiles = [moving_patch(photos, rng, FRAMES) for _ in range(across**2)]
+    tiles = [moving_patch(photos, rng, FRAMES) for _ in range(ACROSS**2)]
     clip = []
     for patches in zip(*tiles, strict=True):
-        rows = [np.hstack(patches[i : i + across]) for i in range(0, across**2, across)]
+        rows = [np.hstack(patches[i : i + ACROSS]) for i in range(0, ACROSS**2, ACROSS)]
         clip.append(rgb_to_picture(np.vstack(rows), 10, Matrix.BT709))
     return clip
 
@@ -126,28 +136,21 @@ def reduced_clip(pictures: Sequence[Picture], scale: Fraction) -> list[Picture]:
     ]
 
 
-def code_clip(
-    clip: Sequence[Picture],
-    folder: Path,
-    name: str,
-    qps: Sequence[int] = QPS,
-    preset: str = "fast",
-    threads: int = 2,
-) -> None:
+def code_clip(clip: Sequence[Picture], folder: Path, name: str) -> None:
     """Code a clip (10 bits, 4:2:0) at every QP and keep patches of some of its frames; files that are there
     already are left alone. Raises what the VVC tools raise.
     """
     folder.mkdir(parents=True, exist_ok=True)
     fmt = clip[0].format
-    for qp in qps:
+    for qp in QPS:
         target = folder / f"{name}_q{qp}.npz"
         if target.exists():
             continue
-        settings = VvcSettings(qp=qp, preset=preset, intra_period=32, threads=threads)
+        settings = VvcSettings(qp=qp, preset=PRESET, intra_period=32)
         stream = b"".join(encoder().encode(clip, fmt, Fraction(30), settings))
         layers, key_qp = layers_of(stream)
         kept = _kept(layers, np.random.default_rng(qp))
-        decoded = decoder().decode([stream], CodedFormat(fmt), DecoderSettings(threads=threads))
+        decoded = decoder().decode([stream], CodedFormat(fmt), DecoderSettings())
         rows: list[NDArray[np.uint16]] = []
         originals: list[NDArray[np.uint16]] = []
         layer = []
@@ -160,6 +163,33 @@ def code_clip(
         with atomic_path(target) as path, path.open("wb") as file:
             pairs = {"decoded": np.stack(rows), "original": np.stack(originals)}
             np.savez(file, allow_pickle=False, layer=np.array(layer), key_qp=key_qp, **pairs)
+
+
+def make_clips(photos: Path, video: Path | None, folder: Path) -> None:
+    """Code everything that training needs; what is there already is left alone.
+
+    photos: folder of pictures; every twentieth is kept for the validation clip. video: folder of training
+    clips, with a `clips.json` whose entries have `path`, `width` and `use`.
+    """
+    files = sorted(f for f in photos.iterdir() if f.suffix.lower() in ENDINGS)
+    held_out, rest = files[::HOLD_OUT], [f for i, f in enumerate(files) if i % HOLD_OUT]
+    for number in range(MOSAICS):
+        name = f"m{number}"
+        if all((folder / f"{name}_q{qp}.npz").exists() for qp in QPS):
+            continue
+        clip = mosaic(rest if number else held_out, np.random.default_rng(number))
+        code_clip(clip, folder, name)
+    entries = json.loads((video / "clips.json").read_text()) if video else []
+    for entry in entries:
+        if entry["use"] != "train":
+            continue
+        assert video is not None
+        with open_source(video / entry["path"]) as source:
+            pictures = [
+                picture.with_chroma(Chroma.C420) for picture, _ in zip(source, range(FRAMES), strict=False)
+            ]
+        scale = min(Fraction(1), Fraction(854, entry["width"]))
+        code_clip(reduced_clip(pictures, scale), folder, entry["name"])
 
 
 def layers_of(stream: bytes) -> tuple[list[int], int]:

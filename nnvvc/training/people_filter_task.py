@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nnvvc.errors import InputError
 from nnvvc.models.filters import quantiser_step
 from nnvvc.models.restoration import (
     RestorationConfig,
@@ -18,7 +17,8 @@ from nnvvc.models.restoration import (
     load_restoration,
     save_restoration,
 )
-from nnvvc.training.clip_data import PATCH
+from nnvvc.training.clip_data import PATCH, make_clips
+from nnvvc.training.photos import data_folder
 from nnvvc.training.runner import to_device
 
 HELD_OUT = "m0"
@@ -79,13 +79,16 @@ class PeopleFilterTask:
     """The task that the training runner drives.
 
     The loss is the mean logarithm of the error left, since rate is compared at equal PSNR, and every picture
-    and QP counts alike. folder: coded clips, as `clip_data` makes them. config: fields of
+    and QP counts alike. folder: coded clips; where there are none they are made, of the folders `photos` and
+    `video` (default: `train` and `video` in the folder that NNVVC_DATA names). config: fields of
     `RestorationConfig`. start: filter to start from. batch: patches per step.
     """
 
     def __init__(
         self,
         folder: str,
+        photos: str | None = None,
+        video: str | None = None,
         config: dict[str, Any] | None = None,
         start: str | None = None,
         batch: int = 8,
@@ -94,9 +97,9 @@ class PeopleFilterTask:
         self._train: list[Coded] = []
         self._held_out: list[Coded] = []
         self._seen: set[Path] = set()
+        if not list(self._folder.glob("*_q*.npz")):
+            make_clips(data_folder(photos, "train"), data_folder(video, "video"), self._folder)
         self.rescan()
-        if not self._train:
-            raise InputError(f"there are no coded clips in {folder}: nnvvc.training.clip_data makes them")
         given = {k: tuple(v) for k, v in (config or {}).items()}
         self.model = RestorationFilter(RestorationConfig(**given))
         if start:

@@ -1,5 +1,6 @@
 """Training of the filter for people, on clips made here."""
 
+import json
 from pathlib import Path
 
 import cv2
@@ -7,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from nnvvc.errors import InputError
+from nnvvc.media import open_sink
+from nnvvc.picture import PictureFormat, VideoFormat
 from nnvvc.training import clip_data
 from nnvvc.training.clip_data import PATCH, code_clip, mosaic
 from nnvvc.training.people_filter_task import PeopleFilterTask, log_error
+from tools.content import clip
 
 
 @pytest.fixture(scope="module")
@@ -19,10 +22,10 @@ def coded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     noise = np.random.default_rng(0).integers(0, 255, (14, 15, 3), np.uint8)
     cv2.imwrite(str(folder / "a.png"), cv2.resize(noise, (300, 280), interpolation=cv2.INTER_NEAREST))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(clip_data, "FRAMES", 9)
+        for name, value in {"FRAMES": 9, "ACROSS": 1, "QPS": (42,), "PRESET": "faster"}.items():
+            patch.setattr(clip_data, name, value)
         for name in ("m0", "m1"):
-            clip = mosaic([folder / "a.png"], np.random.default_rng(1), across=1)
-            code_clip(clip, folder, name, qps=(42,), preset="faster")
+            code_clip(mosaic([folder / "a.png"], np.random.default_rng(1)), folder, name)
     return folder
 
 
@@ -56,7 +59,7 @@ def test_a_few_steps_gain_decibels(coded: Path, tmp_path: Path) -> None:
     assert task.validate()["score"] < before - 0.05
     task.export(tmp_path, {})
     assert (tmp_path / "filter.json").exists()
-    again = PeopleFilterTask(str(coded), task_config(task), start=str(tmp_path / "filter.safetensors"))
+    again = PeopleFilterTask(str(coded), config=task_config(task), start=str(tmp_path / "filter.safetensors"))
     assert again.validate()["score"] == pytest.approx(task.validate()["score"], abs=0.05)
 
 
@@ -64,6 +67,22 @@ def task_config(task: PeopleFilterTask) -> dict[str, list[int]]:
     return {"widths": list(task.model.config.widths), "blocks": list(task.model.config.blocks)}
 
 
-def test_an_empty_folder_is_a_named_error(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="clip_data"):
-        PeopleFilterTask(str(tmp_path))
+def test_clips_are_made_where_there_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photos, video = tmp_path / "photos", tmp_path / "video"
+    photos.mkdir()
+    video.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(2):
+        noise = cv2.resize(rng.integers(0, 255, (14, 15, 3), np.uint8), (300, 280))
+        cv2.imwrite(str(photos / f"{number}.png"), noise)
+    fmt = PictureFormat(200, 196)
+    with open_sink(video / "pan.y4m", VideoFormat(fmt)) as sink:
+        for picture in clip(fmt, 3):
+            sink.write(picture)
+    entries = [{"name": n, "path": "pan.y4m", "width": 200, "use": n} for n in ("train", "dev")]
+    (video / "clips.json").write_text(json.dumps(entries))
+    for name, value in {"FRAMES": 5, "ACROSS": 1, "MOSAICS": 2, "QPS": (42,), "PRESET": "faster"}.items():
+        monkeypatch.setattr(clip_data, name, value)
+    task = PeopleFilterTask(str(tmp_path / "coded"), str(photos), str(video), batch=1)
+    assert {p.name for p in (tmp_path / "coded").iterdir()} == {"m0_q42.npz", "m1_q42.npz", "train_q42.npz"}
+    assert next(task.batches(0))["luma"].shape == (1, 1, PATCH, PATCH)
