@@ -28,7 +28,7 @@ from tools.content import clip
 DECODES = 4
 """Decoding runs per encoding run: they are short, and vary more."""
 
-_MEMORY = """
+MEMORY_PROGRAM = """
 import resource, sys
 from nnvvc.cli.main import main
 status = main(sys.argv[1:])
@@ -132,7 +132,7 @@ def memory(folder: Path, frames: int, preset: str) -> dict[str, int]:
         ("decode", ["decode", str(stream), str(out)]),
     ):
         done = subprocess.run(
-            [sys.executable, "-c", _MEMORY, *arguments], check=True, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-c", MEMORY_PROGRAM, *arguments], check=True, stderr=subprocess.PIPE, text=True
         )
         peaks[name] = int(done.stderr.split()[-1])
     return peaks
