@@ -7,13 +7,13 @@ from fractions import Fraction
 
 from nnvvc.bitstream.access_unit import AccessUnits
 from nnvvc.bitstream.demuxer import Demuxer
-from nnvvc.bitstream.header import ModelReference, Pipeline, StreamHeader
+from nnvvc.bitstream.header import Pipeline, StreamHeader
 from nnvvc.bitstream.muxer import Muxer, PeriodVerifier
 from nnvvc.bitstream.payload import PayloadKind, write_payload
 from nnvvc.codecs.base import DecodedVideo
 from nnvvc.codecs.picture_coder import decode_picture, encode_picture, image_model
 from nnvvc.codecs.scale import coded_scale, scaled_format
-from nnvvc.errors import ConfigError, DamagedStream, StreamError, UnknownModel
+from nnvvc.errors import ConfigError, DamagedStream, StreamError
 from nnvvc.media.resample import resample
 from nnvvc.models import registry
 from nnvvc.options import DecodeOptions, EncodeOptions, Purpose
@@ -22,18 +22,6 @@ from nnvvc.vvc.irap.still import write_still
 from nnvvc.vvc.tools.base import pad
 
 CODED_BIT_DEPTH = 10
-IMAGE_MODELS: dict[Purpose, int] = {
-    "people": registry.IMAGE_PEOPLE,
-    "machines": registry.IMAGE_MACHINES,
-}
-
-
-def image_model_in(header: StreamHeader) -> ModelReference:
-    """The image model that a stream header lists. Raises UnknownModel where there is none known here."""
-    for reference in header.models:
-        if reference.number in IMAGE_MODELS.values():
-            return reference
-    raise UnknownModel("the stream names no image model that is known here; a newer nnvvc may know it")
 
 
 def coded_picture_format(source: PictureFormat, scale: Fraction) -> PictureFormat:
@@ -52,7 +40,7 @@ class ImageCodec:
         if options.filter != "none":
             raise ConfigError(f"--filter {options.filter} is not there for --codec image")
         purpose: Purpose = options.purpose or "people"
-        used = registry.reference(IMAGE_MODELS[purpose])
+        used = registry.reference(registry.IMAGE_MODELS[purpose])
         model = image_model(used)
         scale = coded_scale(options, purpose)
         coded = coded_picture_format(video.picture, scale)
@@ -73,7 +61,7 @@ class ImageCodec:
     def decode(self, stream: Demuxer, options: DecodeOptions) -> DecodedVideo:
         header = stream.header
         assert header is not None  # else the stream would not be one of this pipeline
-        model = image_model(image_model_in(header))
+        model = image_model(registry.image_model_in(header))
         source = header.source
         coded = coded_picture_format(source.picture, header.scale)
         notes: list[str] = []

@@ -9,8 +9,6 @@ import numpy as np
 from nnvvc.bitstream.demuxer import Demuxer
 from nnvvc.bitstream.header import ModelReference, StreamHeader
 from nnvvc.bitstream.key_slice import PictureCodec
-from nnvvc.codecs.image import IMAGE_MODELS, image_model_in
-from nnvvc.codecs.picture_coder import decode_picture, encode_picture, image_model
 from nnvvc.errors import DamagedStream, UnknownModel
 from nnvvc.models import registry
 from nnvvc.options import EncodeOptions, Profile, Purpose
@@ -118,23 +116,31 @@ class ChosenKeys:
 
 
 class LearnedKeys:
-    """Key pictures of the learned image codec; those that VVC intra coded are decoded too."""
+    """Key pictures of the learned image codec; those that VVC intra coded are decoded too.
+
+    The networks are loaded when the first learned picture comes: many streams have none.
+    """
 
     def __init__(self, model: ModelReference, profile: Profile = "base", finetune_seconds: float = 0) -> None:
         """Raises UnknownModel where the model is not installed."""
+        registry.weights_of(model)
         self.models: tuple[ModelReference, ...] = (model,)
-        self._model = image_model(model)
         self._profile = profile
         self._finetune_seconds = finetune_seconds
 
     def encode(self, picture: Picture, qp: int) -> CodedKey:
-        coded = encode_picture(self._model, picture, qp, self._profile, self._finetune_seconds)
+        from nnvvc.codecs.picture_coder import encode_picture, image_model
+
+        model = image_model(self.models[0])
+        coded = encode_picture(model, picture, qp, self._profile, self._finetune_seconds)
         return CodedKey(PictureCodec.LEARNED, coded.body, coded.picture)
 
     def decode(self, codec: PictureCodec, data: bytes, fmt: PictureFormat) -> Picture:
         if codec is PictureCodec.VVC_INTRA:
             return decode_intra(data, fmt)
-        return decode_picture(self._model, data, fmt)
+        from nnvvc.codecs.picture_coder import decode_picture, image_model
+
+        return decode_picture(image_model(self.models[0]), data, fmt)
 
 
 def coder_for(options: EncodeOptions, header: StreamHeader, purpose: Purpose) -> KeyPictureCoder:
@@ -144,13 +150,13 @@ def coder_for(options: EncodeOptions, header: StreamHeader, purpose: Purpose) ->
     UnknownModel where there are none at all.
     """
     try:
-        model = registry.reference(IMAGE_MODELS[purpose])
+        model = registry.reference(registry.IMAGE_MODELS[purpose])
     except UnknownModel:
-        model = registry.reference(IMAGE_MODELS["people"])
+        model = registry.reference(registry.IMAGE_MODELS["people"])
     learned = LearnedKeys(model, options.profile, options.finetune_seconds)
     return ChosenKeys(learned, IntraKeys(options.vvc, header.source.fps, options.encoder))
 
 
 def coder_of(header: StreamHeader) -> KeyPictureCoder:
     """The coder that a stream needs. Raises UnknownModel."""
-    return LearnedKeys(image_model_in(header))
+    return LearnedKeys(registry.image_model_in(header))

@@ -9,8 +9,9 @@ import hashlib
 from functools import lru_cache
 from pathlib import Path
 
-from nnvvc.bitstream.header import MODEL_DIGEST_BYTES, ModelReference
+from nnvvc.bitstream.header import MODEL_DIGEST_BYTES, ModelReference, StreamHeader
 from nnvvc.errors import UnknownModel
+from nnvvc.options import Purpose
 
 WEIGHTS = Path(__file__).parent / "weights"
 """Folder of the weights."""
@@ -24,6 +25,17 @@ FILES = {
     FILTER_MACHINES: "filter_machines.safetensors",
     FILTER_PEOPLE: "filter_people.safetensors",
 }
+
+
+IMAGE_MODELS: dict[Purpose, int] = {"people": IMAGE_PEOPLE, "machines": IMAGE_MACHINES}
+
+
+def image_model_in(header: StreamHeader) -> ModelReference:
+    """The image model that a stream header lists. Raises UnknownModel where there is none known here."""
+    for listed in header.models:
+        if listed.number in IMAGE_MODELS.values():
+            return listed
+    raise UnknownModel("the stream names no image model that is known here; a newer nnvvc may know it")
 
 
 @lru_cache(maxsize=16)

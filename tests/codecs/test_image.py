@@ -12,13 +12,13 @@ import torch
 
 from nnvvc.adapt.latents import finetune, people_distortion
 from nnvvc.api import decode_chunks, encode_frames
-from nnvvc.codecs.image import image_model_in
 from nnvvc.codecs.picture_coder import decode_picture, encode_picture, image_model
 from nnvvc.errors import ConfigError, NnvvcError, PictureMismatch, UnknownModel
 from nnvvc.models import registry
 from nnvvc.models.image import ImageModel
 from nnvvc.models.lic import rate_lambda
 from nnvvc.models.planes import planes_of_picture
+from nnvvc.models.registry import image_model_in
 from nnvvc.options import DecodeOptions, EncodeOptions
 from nnvvc.picture import Chroma, Picture, PictureFormat, VideoFormat
 from nnvvc.vvc.tools import VvcSettings
