@@ -1,7 +1,8 @@
 """The encoder's side of the adaptive filter for people: every group of pictures gets the changes that pay.
 
 A group is an intra period, or several short ones. Its stream is held until its pictures are decoded and the
-filter is fitted to them; the messages go in front of it.
+filter is fitted to them. The messages come with the second picture: an access unit that announces the base
+filter must not have others of their kind (VTM 23.13 refuses them).
 """
 
 import threading
@@ -18,6 +19,7 @@ from nnvvc.bitstream.access_unit import AccessUnit
 from nnvvc.bitstream.filter_update import FilterUpdate
 from nnvvc.bitstream.header import StreamHeader
 from nnvvc.bitstream.muxer import Muxer
+from nnvvc.bitstream.nal import IDR
 from nnvvc.bitstream.parameter_sets import ParameterSets
 from nnvvc.bitstream.sei import SeiMessage, write_sei
 from nnvvc.codecs.filter_planes import Planes, to_tensors
@@ -67,12 +69,15 @@ _START_CODE = 4
 
 @dataclass
 class _Group:
-    """unit: its first, held until the group is finished."""
+    """carrier: the access unit of its second picture in output order, which takes the messages, once it has
+    come. joined: it is a short one that goes on with the filter of the group before.
+    """
 
-    unit: AccessUnit
     bits: int = 0
     frames: int = 0
     samples: list[Sample] = field(default_factory=list)
+    carrier: AccessUnit | None = None
+    joined: bool = False
 
 
 class Originals:
@@ -124,27 +129,34 @@ class AdaptedMuxer:
         self._waiting: deque[_Group] = deque()
         self._last: _Group | None = None
         self._current: _Group | None = None
+        self._expected: dict[tuple[int, int], _Group] = {}
+        self._sequence = 0
         self._shown = 0
         self._state = BEFORE
 
     def add(self, unit: AccessUnit, *, complete: bool = True) -> None:
-        """Write an access unit, in decoding order. It must come before its picture.
-
-        One that begins a group is held anyway, so that it need not be complete.
-        """
+        """Write an access unit, in decoding order, as `Muxer.add` does. It must come before its picture."""
         self._order.add(unit)
         if isinstance(self._key_qp, ParameterSets):
             self._key_qp = key_slice_qp(unit, self._key_qp)
         with self._lock:
+            self._sequence += unit.type in IDR
             if unit.irap or self._last is None:
-                self._last = _Group(unit)
+                self._last = _Group()
                 self._waiting.append(self._last)
+                self._expected[self._sequence, unit.poc + 1] = self._last
+                group = None
             else:
-                self._last.bits += 8 * len(unit.tobytes())
-        self._muxer.add(unit, complete=unit is not self._last.unit)
+                group = self._expected.pop((self._sequence, unit.poc), None)
+            self._last.bits += 8 * len(unit.tobytes())
+            if group is not None and not group.joined:
+                group.carrier = unit
+                complete = False
+            self._muxer.add(unit, complete=complete)
 
     def complete(self, unit: AccessUnit) -> None:
-        """A unit that begins a group is complete now, before its group's end."""
+        """Write an access unit that was held until now."""
+        self._muxer.complete(unit)
 
     def add_picture(self, picture: Picture) -> None:
         """Take in the next decoded picture, in output order."""
@@ -153,7 +165,7 @@ class AdaptedMuxer:
             self._next_group()
         assert self._current is not None
         original = self._originals.take(self._shown)
-        if original is not None:
+        if original is not None and facts.layer > 0:
             planes = (*to_tensors(picture, self._format), *to_tensors(original, self._format))
             self._current.samples.append(Sample(*planes, facts.layer))
         self._current.frames += 1
@@ -169,29 +181,30 @@ class AdaptedMuxer:
         """A key picture comes out of the decoder."""
         with self._lock:
             following = self._waiting.popleft()
-        if self._current is not None and self._current.frames < SHORTEST:
-            self._current.bits += following.bits
-            self._muxer.complete(following.unit)
-            return
+            if self._current is not None and self._current.frames < SHORTEST:
+                self._current.bits += following.bits
+                following.joined = True
+                if following.carrier is not None:
+                    self._muxer.complete(following.carrier)
+                return
         self._finish()
         self._current = following
 
     def _finish(self) -> None:
         """Find the best filter for the current group, and write it."""
         group, self._current = self._current, None
-        if group is None:
+        if group is None or group.carrier is None:
             return
         if group.samples:
-            bits = group.bits + 8 * len(group.unit.tobytes())
             assert isinstance(self._key_qp, int)
-            fit = best_fit(self._model, group.samples, self._key_qp, bits, self._state, self._seconds)
+            fit = best_fit(self._model, group.samples, self._key_qp, group.bits, self._state, self._seconds)
             prefix, suffix = messages(fit, self._state)
             if prefix:
-                group.unit.insert(write_sei(prefix))
+                group.carrier.insert(write_sei(prefix))
             if suffix:
-                group.unit.append(write_sei(suffix, suffix=True))
+                group.carrier.append(write_sei(suffix, suffix=True))
             self._state = fit.state
-        self._muxer.complete(group.unit)
+        self._muxer.complete(group.carrier)
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ class HybridCodec:
         header = replace(header, models=(*keys.models, *filters))
         frames = not_empty(frames)
         adaptation = None
-        if options.filter == "adapt" and not video.still:
+        if options.filter == "adapt" and not video.still and options.vvc.gop != "ai":
             from nnvvc.codecs.adapted import Adaptation
 
             adaptation = Adaptation(options.vvc.intra_period, options.adapt_seconds)

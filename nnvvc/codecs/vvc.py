@@ -63,7 +63,7 @@ class VvcCodec:
             settings = replace(settings, params=hash_type | dict(settings.params))
         taken = list(not_empty(frames)) if video.still else not_empty(frames)
         adaptation = None
-        if options.filter == "adapt" and not video.still:
+        if options.filter == "adapt" and not video.still and options.vvc.gop != "ai":
             from nnvvc.codecs.adapted import Adaptation
 
             adaptation = Adaptation(settings.intra_period, options.adapt_seconds)

@@ -172,6 +172,9 @@ def test_streams_play_everywhere_and_the_filter_is_followed(monkeypatch: pytest.
     assert [f.layer for f in facts].count(0) == 2 and facts[0].layer == 0 == facts[8].layer
     kinds = [m for f in facts for m in f.messages]
     assert any(m.type == SeiType.NNPF_ACTIVATION for m in kinds)
+    # One message of a kind in an access unit: VTM refuses several.
+    assert all(len({m.type for m in f.messages}) == len(f.messages) for f in facts)
+    assert any(SeiType.NNPF_ACTIVATION in {m.type for m in facts[i].messages} for i in (1, 9))
     off = decode_chunks([stream], DecodeOptions(filter="off", coded=True))
     plain = b"".join(join_annex_b(unit.vvc_nals()) for unit in Demuxer([stream]))
     for a, b in zip(off, decode_chunks([plain]), strict=True):
