@@ -1,8 +1,9 @@
 """The encoder's side of the adaptive filter for people: every group of pictures gets the changes that pay.
 
 A group is an intra period, or several short ones. Its stream is held until its pictures are decoded and the
-filter is fitted to them. The messages come with the second picture: an access unit that announces the base
-filter must not have others of their kind (VTM 23.13 refuses them).
+filter is fitted to them. An update comes with the second picture: an access unit that announces the base
+filter must not have another message of its kind (VTM 23.13 refuses it). Updates are all that is sent: the
+updated filter is active from the beginning, and one that is off is an update that is off everywhere.
 """
 
 import threading
@@ -14,20 +15,18 @@ import numpy as np
 import torch
 
 from nnvvc.adapt.biases import Sample, decibels, optimise
-from nnvvc.adapt.block_choice import BLOCK
+from nnvvc.adapt.block_choice import BLOCK, map_shape
 from nnvvc.bitstream.access_unit import AccessUnit
 from nnvvc.bitstream.filter_update import FilterUpdate
 from nnvvc.bitstream.header import StreamHeader
 from nnvvc.bitstream.muxer import Muxer
 from nnvvc.bitstream.nal import IDR
 from nnvvc.bitstream.parameter_sets import ParameterSets
-from nnvvc.bitstream.sei import SeiMessage, write_sei
+from nnvvc.bitstream.sei import write_sei
 from nnvvc.codecs.filter_planes import Planes, to_tensors
 from nnvvc.codecs.filter_updates import (
     Change,
-    activation,
     biases_of,
-    cancellation,
     numbers_of,
     update_messages,
 )
@@ -60,9 +59,6 @@ ROUNDING = 0.35
 
 QUICK_SAMPLES = 4
 """Pictures that step sizes are compared on."""
-
-MESSAGE_BYTES = 60
-"""Of an update, about, besides its body."""
 
 _START_CODE = 4
 
@@ -198,20 +194,16 @@ class AdaptedMuxer:
         if group.samples:
             assert isinstance(self._key_qp, int)
             fit = best_fit(self._model, group.samples, self._key_qp, group.bits, self._state, self._seconds)
-            prefix, suffix = messages(fit, self._state)
-            if prefix:
-                group.carrier.insert(write_sei(prefix))
-            if suffix:
-                group.carrier.append(write_sei(suffix, suffix=True))
+            if fit.update is not None:
+                group.carrier.insert(write_sei(update_messages(fit.update)))
             self._state = fit.state
         self._muxer.complete(group.carrier)
 
 
 @dataclass(frozen=True)
 class State:
-    """What holds from a picture on. numbers: step index and numbers of the last update, in force or not."""
+    """What holds from a picture on. numbers: step index and numbers of the last update."""
 
-    on: bool = True
     change: Change | None = None
     numbers: tuple[int, list[int]] | None = None
 
@@ -222,12 +214,16 @@ BEFORE = State()
 
 @dataclass(frozen=True)
 class Fit:
-    """A filter for a group of pictures. gain: decibels over unfiltered ones. update: to be sent."""
+    """A filter for a group of pictures. gain: decibels over unfiltered ones. update: to be sent, if any."""
 
     state: State
     gain: float
-    bits: int
-    update: FilterUpdate | None = None
+    update: FilterUpdate | None
+
+    @property
+    def bits(self) -> int:
+        """Of the message, with its NAL unit and start code."""
+        return 0 if self.update is None else 8 * (_START_CODE + len(write_sei(update_messages(self.update))))
 
     def worth(self, group_bits: int) -> float:
         """In bits."""
@@ -243,16 +239,24 @@ def best_fit(
     seconds: float,
 ) -> Fit:
     """The best of no filter, the base filter, the one in force, and one fitted to the samples."""
-    found = [Fit(State(False, None, before.numbers), 0.0, 0)]
-    base = _filtered(model, samples, key_qp, None)
-    found.append(Fit(State(True, None, before.numbers), decibels(samples, base), 0))
-    if before.on and before.change is not None:
+    count = sum(p.numel() for p in model.biases().values())
+    height, width = samples[0].luma.shape[2:]
+    everywhere = np.ones(map_shape(width, height), np.uint8)
+    unchanged = np.zeros(count, np.float32)
+    zeros = 0, [0] * count
+    base = FilterUpdate(0, encode_numbers(zeros[1]))
+    off = replace(base, block_map=encode_blocks(everywhere, 2))
+    found = [Fit(State(Change(unchanged, everywhere), zeros), 0.0, off)]
+    plain = decibels(samples, _filtered(model, samples, key_qp, None))
+    if before.change is None:
+        found.append(Fit(before, plain, None))
+    else:
+        found.append(Fit(State(Change(unchanged), zeros), plain, base))
         current = _filtered(model, samples, key_qp, before.change)
-        found.append(Fit(before, decibels(samples, current), 0))
+        found.append(Fit(before, decibels(samples, current), None))
     if seconds > 0:
         found += _fitted(model, samples, key_qp, group_bits, before, seconds)
-    counted = [replace(f, bits=8 * _bytes(f, before)) for f in found]
-    return max(counted, key=lambda fit: fit.worth(group_bits))
+    return max(found, key=lambda fit: fit.worth(group_bits))
 
 
 def _fitted(
@@ -274,7 +278,7 @@ def _fitted(
     for step_idx in STEPS:
         numbers = numbers_of(values, step_idx, ROUNDING)
         update = _smaller_update(step_idx, numbers, before.numbers)
-        bits = 8 * (len(update.tobytes()) + MESSAGE_BYTES)
+        bits = Fit(BEFORE, 0.0, update).bits
         if bits > LARGEST_SHARE * group_bits or not any(numbers):
             continue
         gain = decibels(few, _filtered(model, few, key_qp, Change(biases_of(numbers, step_idx))))
@@ -286,14 +290,14 @@ def _fitted(
     _, update, (step_idx, numbers) = best
     change = Change(biases_of(numbers, step_idx))
     filtered = _filtered(model, samples, key_qp, change)
-    state = State(True, change, (step_idx, numbers))
-    yield Fit(state, decibels(samples, filtered), 0, update)
+    state = State(change, (step_idx, numbers))
+    yield Fit(state, decibels(samples, filtered), update)
     off = blocks_off(samples, filtered)
     if off.any():
         partly = replace(change, off=off)
         filtered = _filtered(model, samples, key_qp, partly)
         mapped = replace(update, block_map=encode_blocks(off, 2))
-        yield Fit(replace(state, change=partly), decibels(samples, filtered), 0, mapped)
+        yield Fit(replace(state, change=partly), decibels(samples, filtered), mapped)
 
 
 def _smaller_update(step_idx: int, numbers: list[int], before: tuple[int, list[int]] | None) -> FilterUpdate:
@@ -326,22 +330,6 @@ def _filtered(
 ) -> list[Planes]:
     qp = torch.tensor([key_qp])
     return [filtered_planes(model, (s.luma, s.chroma), qp, s.layer, change) for s in samples]
-
-
-def messages(fit: Fit, before: State) -> tuple[list[SeiMessage], list[SeiMessage]]:
-    """For the prefix and the suffix SEI NAL unit of a group's first picture."""
-    if fit.update is not None:
-        return update_messages(fit.update), [activation(updated=True)]
-    if fit.state.on != before.on or fit.state.change is not before.change:
-        return [], [activation(updated=False) if fit.state.on else cancellation()]
-    return [], []
-
-
-def _bytes(fit: Fit, before: State) -> int:
-    """What the messages take, with their NAL units and start codes."""
-    prefix, suffix = messages(fit, before)
-    nals = [write_sei(prefix)] * bool(prefix) + [write_sei(suffix, suffix=True)] * bool(suffix)
-    return sum(_START_CODE + len(nal) for nal in nals)
 
 
 class Adaptation:

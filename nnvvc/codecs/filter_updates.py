@@ -2,7 +2,7 @@
 
 An update is a post-filter characteristics message of the base filter's number, whose URI has the bytes or
 names the user data message that has them, whichever is smaller; an activation says what holds from its
-picture on, in output order.
+picture on, in output order: the base filter, the updated one, or none.
 """
 
 import base64
@@ -20,7 +20,6 @@ from nnvvc.bitstream.sei import (
     NNPF_CHARACTERISTICS,
     SeiMessage,
     SeiType,
-    nnpf_activation,
     nnpf_characteristics,
     project_data,
     read_payload_of,
@@ -60,16 +59,6 @@ def _characteristics(uri: str) -> SeiMessage:
     return nnpf_characteristics(
         purpose=1, id=FILTER_PEOPLE, base_flag=0, mode_idc=1, uri_tag=UPDATE_TAG, uri=uri
     )
-
-
-def activation(*, updated: bool) -> SeiMessage:
-    """From this picture on: the base filter, or the updated one."""
-    return nnpf_activation(target_id=FILTER_PEOPLE, persistence_flag=1, target_base_flag=int(not updated))
-
-
-def cancellation() -> SeiMessage:
-    """From this picture on: no filter."""
-    return nnpf_activation(target_id=FILTER_PEOPLE, cancel_flag=1)
 
 
 class FilterState:

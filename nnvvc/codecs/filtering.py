@@ -104,14 +104,17 @@ Messages = tuple[SeiMessage, SeiMessage | None]
 """Characteristics, for a prefix SEI NAL unit, and activation, for a suffix one (H.274)."""
 
 
-def messages_for(header: StreamHeader) -> list[Messages]:
+def messages_for(header: StreamHeader, updated: bool = False) -> list[Messages]:
     """What a video's coded sequences begin with; nothing for a single picture, or where no filter is used."""
     used = [] if header.source.still else [filter_in(header, purpose) for purpose in _PURPOSES]
-    return [announcement(u, header.scale) for u in used if u is not None]
+    return [announcement(u, header.scale, updated) for u in used if u is not None]
 
 
-def announcement(used: ModelReference, scale: Fraction) -> Messages:
-    """The messages for a filter on pictures coded at `scale`. Raises UnknownModel."""
+def announcement(used: ModelReference, scale: Fraction, updated: bool = False) -> Messages:
+    """The messages for a filter on pictures coded at `scale`. Raises UnknownModel.
+
+    updated: the filter is active with the updates that will follow.
+    """
     parameters, kmac = _complexity(used, scale)
     resampling = scale != 1
     resolution = {
@@ -154,7 +157,9 @@ def announcement(used: ModelReference, scale: Fraction) -> Messages:
     if resampling:
         # VTM 23.13 takes the size before resampling for zero, and stops where such a filter is active.
         return characteristics, None
-    return characteristics, nnpf_activation(target_id=used.number, persistence_flag=1, target_base_flag=1)
+    return characteristics, nnpf_activation(
+        target_id=used.number, persistence_flag=1, target_base_flag=int(not updated)
+    )
 
 
 def _complexity(used: ModelReference, scale: Fraction) -> tuple[int, float]:

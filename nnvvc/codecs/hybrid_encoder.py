@@ -123,7 +123,7 @@ class HybridEncoder:
         self._muxer: Muxer | AdaptedMuxer = Muxer(header, self._ready.append)
         if adaptation is not None:
             self._muxer = adaptation.muxer(header, self._ready.append, self._key_qp)
-        self._messages = filtering.messages_for(header)
+        self._messages = filtering.messages_for(header, updated=adaptation is not None)
         self._announced = False
         self._keys: dict[int, tuple[_Key, int]] = {}
         self._dropped: dict[int, _Dropped] = {}

@@ -130,7 +130,7 @@ def mux(
 
     message: goes into the first access unit, before its slices. adaptation: of the filter for people.
     """
-    messages = filtering.messages_for(header)
+    messages = filtering.messages_for(header, updated=adaptation is not None)
     ready: deque[bytes] = deque()
     units = AccessUnits(split_annex_b(chunks))
     muxer: Muxer | AdaptedMuxer = Muxer(header, ready.append)

@@ -14,20 +14,20 @@ from nnvvc.api import decode_chunks, encode_frames
 from nnvvc.bitstream.demuxer import Demuxer
 from nnvvc.bitstream.filter_update import FilterUpdate
 from nnvvc.bitstream.nal import join_annex_b, split_annex_b
-from nnvvc.bitstream.sei import SeiType
+from nnvvc.bitstream.sei import SeiMessage, SeiType, nnpf_activation
 from nnvvc.codecs import adapted
-from nnvvc.codecs.adapted import BEFORE, best_fit, blocks_off, messages
-from nnvvc.codecs.filter_updates import Change, FilterState, activation, cancellation, update_messages
+from nnvvc.codecs.adapted import BEFORE, best_fit, blocks_off
+from nnvvc.codecs.filter_updates import Change, FilterState, update_messages
 from nnvvc.codecs.output_order import OutputOrder
 from nnvvc.codecs.people_filter import filtered_planes
 from nnvvc.entropy.block_map import encode_blocks
 from nnvvc.entropy.small_numbers import encode_numbers
-from nnvvc.errors import DamagedStream, StreamError
+from nnvvc.errors import DamagedStream, StreamError, ToolMissing
 from nnvvc.models import registry
 from nnvvc.models.restoration import RestorationConfig, RestorationFilter, save_restoration
 from nnvvc.options import DecodeOptions, EncodeOptions
 from nnvvc.picture import Picture, PictureFormat, VideoFormat
-from nnvvc.vvc.tools import VvcSettings
+from nnvvc.vvc.tools import VvcSettings, decoder
 from tools.content import clip
 
 QP = 37
@@ -51,6 +51,11 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     registry.reference.cache_clear()
 
 
+def activation(*, updated: bool) -> SeiMessage:
+    target = {"target_id": registry.FILTER_PEOPLE, "target_base_flag": int(not updated)}
+    return nnpf_activation(**target, persistence_flag=1)
+
+
 def samples(shift: float, noise: float = 0.01) -> list[Sample]:
     """Decoded pictures that are darker than their originals by `shift`, and a little off besides."""
     torch.manual_seed(0)
@@ -66,9 +71,9 @@ def test_a_group_gets_the_update_that_pays() -> None:
     model, group = identity(), samples(0.02)
     fit = best_fit(model, group, QP, 400_000, BEFORE, 2.0)
     assert fit.update is not None and fit.gain > 0.2
-    prefix, suffix = messages(fit, BEFORE)
     count = sum(p.numel() for p in model.biases().values())
-    on, change = FilterState(count, (160, 96)).follow([*prefix, *suffix])
+    sent = [activation(updated=True), *update_messages(fit.update)]
+    on, change = FilterState(count, (160, 96)).follow(sent)
     assert on and change is not None and fit.state.change is not None
     assert np.array_equal(change.biases, fit.state.change.biases)
     qp = torch.tensor([float(QP)])
@@ -76,21 +81,24 @@ def test_a_group_gets_the_update_that_pays() -> None:
     assert decibels(group, shown) == pytest.approx(fit.gain)
     # What is in force needs no message.
     again = best_fit(model, group, QP, 400_000, fit.state, 0.0)
-    assert messages(again, fit.state) == ([], []) and again.gain == pytest.approx(fit.gain)
+    assert again.update is None and again.gain == pytest.approx(fit.gain)
 
 
 def test_an_update_that_does_not_pay_is_not_sent() -> None:
     fit = best_fit(identity(), samples(0.02), QP, 5_000, BEFORE, 0.5)
-    assert fit.update is None and messages(fit, BEFORE) == ([], [])
+    assert fit.update is None and fit.bits == 0
 
 
-def test_a_filter_that_hurts_is_cancelled() -> None:
+def test_a_filter_that_hurts_is_off() -> None:
     model = identity()
     model.head.bias[:4] = 1.0
     fit = best_fit(model, samples(0.0), QP, 400_000, BEFORE, 0.0)
-    assert not fit.state.on and fit.gain == 0
-    prefix, suffix = messages(fit, BEFORE)
-    assert (prefix, suffix) == ([], [cancellation()])
+    assert fit.gain == 0 and fit.update is not None and fit.bits < 8 * 100
+    assert fit.state.change is not None and fit.state.change.off is not None and fit.state.change.off.all()
+    # Base is right again: that is an update too.
+    model.head.bias[:] = 0
+    back = best_fit(model, samples(0.02), QP, 40_000_000, fit.state, 1.0)
+    assert back.update is not None and back.state.change is not None and back.state.change.off is None
 
 
 def test_blocks_where_the_filter_hurts_are_off() -> None:
@@ -126,7 +134,8 @@ def test_state_follows_the_messages() -> None:
     assert on and change is not None and change.off is not None
     assert change.biases.tolist() == [0.5, 0.25, -0.25, 0.25, 1.0] and change.off.all()
     assert state.follow([activation(updated=False)]) == (True, None)
-    assert state.follow([cancellation()]) == (False, None) == state.follow([])
+    cancelled = nnpf_activation(target_id=registry.FILTER_PEOPLE, cancel_flag=1)
+    assert state.follow([cancelled]) == (False, None) == state.follow([])
     with pytest.raises(DamagedStream, match="not there"):
         FilterState(count, (128, 128)).follow(update_messages(second))
 
@@ -174,10 +183,25 @@ def test_streams_play_everywhere_and_the_filter_is_followed(monkeypatch: pytest.
     assert any(m.type == SeiType.NNPF_ACTIVATION for m in kinds)
     # One message of a kind in an access unit: VTM refuses several.
     assert all(len({m.type for m in f.messages}) == len(f.messages) for f in facts)
-    assert any(SeiType.NNPF_ACTIVATION in {m.type for m in facts[i].messages} for i in (1, 9))
+    assert any(SeiType.NNPF_CHARACTERISTICS in {m.type for m in facts[i].messages} for i in (1, 9))
     off = decode_chunks([stream], DecodeOptions(filter="off", coded=True))
     plain = b"".join(join_annex_b(unit.vvc_nals()) for unit in Demuxer([stream]))
     for a, b in zip(off, decode_chunks([plain]), strict=True):
+        assert all(np.array_equal(x, y) for x, y in zip(a.planes, b.planes, strict=True))
+
+
+@pytest.mark.tool
+@pytest.mark.parametrize("name", ["vvdecapp", "vtm"])
+def test_other_decoders_decode_past_the_updates(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    try:
+        decoder(name).version()
+    except ToolMissing as error:
+        pytest.skip(str(error))
+    stream, _ = encoded(monkeypatch)
+    plain = b"".join(join_annex_b(unit.vvc_nals()) for unit in Demuxer([stream]))
+    assert b"tag:nnvvc,2026:update" in plain
+    other = decode_chunks([plain], DecodeOptions(decoder=name))
+    for a, b in zip(other, decode_chunks([plain]), strict=True):
         assert all(np.array_equal(x, y) for x, y in zip(a.planes, b.planes, strict=True))
 
 
