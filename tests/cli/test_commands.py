@@ -172,7 +172,14 @@ def test_an_interrupt_leaves_no_file_and_no_child(tmp_path: Path, number: signal
     write_clip(tmp_path / "a.y4m", frames=200, size=(320, 240))
     command = [sys.executable, "-m", "nnvvc.cli.main", "encode", str(tmp_path / "a.y4m")]
     command += ["--codec", "vvc", "--preset", "slower"]
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE) as process:
+
+    def heed_interrupts() -> None:
+        # A shell's background jobs, which these tests may be, are made to ignore them.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    with subprocess.Popen(
+        command, cwd=tmp_path, stderr=subprocess.PIPE, preexec_fn=heed_interrupts
+    ) as process:
         children: list[psutil.Process] = []
         deadline = time.monotonic() + 60
         while not children and time.monotonic() < deadline:
