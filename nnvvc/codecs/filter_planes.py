@@ -1,6 +1,6 @@
 """Decoded pictures as the tensors that filters take, and back."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -40,7 +40,35 @@ def to_picture(luma: torch.Tensor, chroma: torch.Tensor, target: PictureFormat) 
     return Picture(tuple(result), target)
 
 
-def tiles(size: int) -> Iterator[tuple[int, int, int]]:
+def in_tiles(
+    planes: Planes, up: int, count: int, apply: Callable[[torch.Tensor, torch.Tensor], Sequence[Planes]]
+) -> list[Planes]:
+    """What `apply` makes of planes, tile by tile: `count` results, each enlarged by `up`."""
+    luma, chroma = planes
+    height, width = luma.shape[2:]
+    results = [
+        (
+            luma.new_empty((1, 1, up * height, up * width)),
+            chroma.new_empty((1, 2, up * chroma.shape[2], up * chroma.shape[3])),
+        )
+        for _ in range(count)
+    ]
+    for y, top, bottom in _tiles(height):
+        for x, left, right in _tiles(width):
+            filtered = apply(
+                luma[..., top:bottom, left:right],
+                chroma[..., top // 2 : (bottom + 1) // 2, left // 2 : (right + 1) // 2],
+            )
+            for whole, parts in zip(results, filtered, strict=True):
+                for plane, part, step in zip(whole, parts, (1, 2), strict=True):
+                    # From where this tile's own samples begin; the margin behind is overwritten next.
+                    own = part[..., up * (y - top) // step :, up * (x - left) // step :]
+                    place = plane[..., up * y // step :, up * x // step :]
+                    place[..., : own.shape[2], : own.shape[3]] = own
+    return results
+
+
+def _tiles(size: int) -> Iterator[tuple[int, int, int]]:
     """(first sample of a tile, first and end of what the filter is given for it)."""
     for start in range(0, size, filtering.TILE):
         yield start, max(0, start - filtering.MARGIN), min(size, start + filtering.TILE + filtering.MARGIN)

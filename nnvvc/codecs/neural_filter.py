@@ -7,7 +7,7 @@ import torch
 
 from nnvvc.adapt.block_choice import BLOCK, map_shape
 from nnvvc.bitstream.header import ModelReference
-from nnvvc.codecs.filter_planes import Planes, tiles, to_picture, to_tensors
+from nnvvc.codecs.filter_planes import Planes, in_tiles, to_picture, to_tensors
 from nnvvc.entropy.block_map import BlockMap
 from nnvvc.models.filters import KEY_QP_OFFSET, enlargement, load_filter
 from nnvvc.models.registry import weights_of
@@ -66,34 +66,12 @@ class NeuralFilter:
 
     def candidates(self, picture: Picture, filters: tuple[int, ...]) -> list[Picture]:
         """The picture as each of these filters makes it."""
-        planes = to_tensors(picture, self._decoded)
-        return [to_picture(*filtered, self.target) for filtered in self._tiled(*planes, filters)]
 
-    def _tiled(self, luma: torch.Tensor, chroma: torch.Tensor, filters: tuple[int, ...]) -> list[Planes]:
-        up, (height, width) = self._up, luma.shape[2:]
-        results = [
-            (
-                luma.new_empty((1, 1, up * height, up * width)),
-                chroma.new_empty((1, 2, up * chroma.shape[2], up * chroma.shape[3])),
-            )
-            for _ in filters
-        ]
-        for y, top, bottom in tiles(height):
-            for x, left, right in tiles(width):
-                with torch.inference_mode():
-                    filtered = self._model(
-                        luma[..., top:bottom, left:right],
-                        chroma[..., top // 2 : (bottom + 1) // 2, left // 2 : (right + 1) // 2],
-                        self._qp,
-                        self._scale,
-                        up,
-                        filters,
-                    )
-                for planes, parts in zip(results, filtered, strict=True):
-                    for plane, part, step in zip(planes, parts, (1, 2), strict=True):
-                        # From where this tile's own samples begin; the margin behind is overwritten next.
-                        row, column = up * (y - top) // step, up * (x - left) // step
-                        place = plane[..., up * y // step :, up * x // step :]
-                        own = part[..., row:, column:]
-                        place[..., : own.shape[2], : own.shape[3]] = own
-        return results
+        def apply(luma: torch.Tensor, chroma: torch.Tensor) -> list[Planes]:
+            results: list[Planes] = self._model(luma, chroma, self._qp, self._scale, self._up, filters)
+            return results
+
+        with torch.inference_mode():
+            planes = to_tensors(picture, self._decoded)
+            filtered = in_tiles(planes, self._up, len(filters), apply)
+            return [to_picture(*f, self.target) for f in filtered]

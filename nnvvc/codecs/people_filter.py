@@ -9,7 +9,7 @@ from torch.func import functional_call
 
 from nnvvc.adapt.block_choice import BLOCK
 from nnvvc.bitstream.header import ModelReference
-from nnvvc.codecs.filter_planes import Planes, tiles, to_picture, to_tensors
+from nnvvc.codecs.filter_planes import Planes, in_tiles, to_picture, to_tensors
 from nnvvc.codecs.filter_updates import Change, FilterState
 from nnvvc.codecs.output_order import PictureFacts
 from nnvvc.errors import StreamError
@@ -66,25 +66,15 @@ def filtered_planes(
     model: RestorationFilter, planes: Planes, key_qp: torch.Tensor, layer: int, change: Change | None
 ) -> Planes:
     """Planes of one picture, filtered with changed biases where there is a change."""
-    luma, chroma = planes
     biases = model.changed(torch.from_numpy(change.biases)) if change is not None else {}
     layers = torch.tensor([float(layer)])
-    result = torch.empty_like(luma), torch.empty_like(chroma)
-    for y, top, bottom in tiles(luma.shape[2]):
-        for x, left, right in tiles(luma.shape[3]):
-            given = (
-                luma[..., top:bottom, left:right],
-                chroma[..., top // 2 : (bottom + 1) // 2, left // 2 : (right + 1) // 2],
-                key_qp,
-                layers,
-            )
-            with torch.autocast("cpu", torch.bfloat16, enabled=_has_bfloat16()):
-                parts = functional_call(model, biases, given) if biases else model(*given)
-            for plane, part, step in zip(result, parts, (1, 2), strict=True):
-                # From where this tile's own samples begin; the margin behind is overwritten next.
-                own = part[..., (y - top) // step :, (x - left) // step :]
-                place = plane[..., y // step :, x // step :]
-                place[..., : own.shape[2], : own.shape[3]] = own
+
+    def apply(*part: torch.Tensor) -> list[Planes]:
+        given = (*part, key_qp, layers)
+        with torch.autocast("cpu", torch.bfloat16, enabled=_has_bfloat16()):
+            return [functional_call(model, biases, given) if biases else model(*given)]
+
+    (result,) = in_tiles(planes, 1, 1, apply)
     if change is not None and change.off is not None:
         for plane, plain, side in zip(result, planes, (BLOCK, BLOCK // 2), strict=True):
             mask = torch.from_numpy(np.kron(change.off, np.ones((side, side), np.uint8)).astype(bool))

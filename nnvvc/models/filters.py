@@ -32,27 +32,19 @@ UPS = (1, 2, 4)
 """Factors by which a filter can enlarge the decoded picture."""
 
 
-SURROUNDINGS = 7
-"""Side of the square, in samples at half resolution, whose mean is a sample's surroundings."""
-
-OUTPUT_UNIT = 0.25
-"""Quantiser steps that an output of 1 stands for."""
-
-
 @dataclass(frozen=True)
 class FilterConfig:
     """Shape of a filter.
 
     widths: channels at 1/2, 1/4 and 1/8 of the luma resolution. blocks: residual blocks at 1/4, before and
     after the bottleneck each, and at 1/8. branches: filters that share the trunk. ups: enlargements it has
-    heads for. steps: whether it sees differences to the surroundings in quantiser steps, and answers in them.
+    heads for.
     """
 
     widths: tuple[int, int, int] = (32, 48, 64)
     blocks: tuple[int, int] = (1, 4)
     branches: int = 1
     ups: tuple[int, ...] = UPS
-    steps: bool = False
 
 
 def filter_config(given: dict[str, Any]) -> FilterConfig:
@@ -66,23 +58,6 @@ def condition(qp: Tensor, scale: Tensor) -> Tensor:
     q = (qp.float().clamp(22, 57) - 37) / 15
     s = -torch.log2(scale.float())
     return torch.stack((q, q * q, s, s * s, q * s), 1)
-
-
-def quantiser_step(qp: Tensor) -> Tensor:
-    """Quantiser step for a slice QP, in units of the 8-bit sample range (H.266 clause 8.7.3)."""
-    return torch.exp2((qp.float().clamp(4, 57) - 4) / 6) / 255
-
-
-def prepared(planes: Tensor, step: Tensor) -> Tensor:
-    """What the first layer sees, (N, 9, H / 2, W / 2): six planes less their surroundings, in quantiser
-    steps, and the surroundings of luma, Cb and Cr as they are.
-    """
-    mean = torch.cat((planes[:, :4].mean(1, keepdim=True), planes[:, 4:]), 1)
-    for side in ((1, SURROUNDINGS), (SURROUNDINGS, 1)):
-        padding = (side[0] // 2, side[1] // 2)
-        mean = F.avg_pool2d(mean, side, 1, padding, count_include_pad=False)
-    detail = planes - torch.cat((mean[:, :1].expand(-1, 4, -1, -1), mean[:, 1:]), 1)
-    return torch.cat((detail / step, mean), 1)
 
 
 class ConditionalConv(nn.Module):
@@ -136,7 +111,7 @@ class PictureFilter(nn.Module):
         self.config = config
         w0, w1, w2 = config.widths
         outer, inner = config.blocks
-        self.enter = ConditionalConv(9 if config.steps else 6, w0)
+        self.enter = ConditionalConv(6, w0)
         self.down1 = ConditionalConv(w0, w1, stride=2)
         self.blocks1 = nn.Sequential(*(ResidualBlock(w1) for _ in range(outer)))
         self.down2 = ConditionalConv(w1, w2, stride=2)
@@ -146,13 +121,12 @@ class PictureFilter(nn.Module):
         self.up0 = ConditionalConv(w1, 4 * w0, 1)
         self.branches = nn.ModuleList(Branch(w0, config.ups) for _ in range(config.branches))
 
-    def trunk(self, luma: Tensor, chroma: Tensor, given: Tensor, step: Tensor) -> Tensor:
+    def trunk(self, luma: Tensor, chroma: Tensor, given: Tensor) -> Tensor:
         """(N, widths[0], H / 2, W / 2) for luma (N, 1, H, W), chroma (N, 2, H / 2, W / 2), aligned to 16."""
         x = torch.cat((F.pixel_unshuffle(luma, 2) - 0.5, chroma), 1)
         # Samples have 10 bits and more, of which bfloat16 would keep 8.
         with torch.autocast(x.device.type, enabled=False):
-            x = prepared(x.float(), step) if self.config.steps else x.float()
-            x0 = F.relu(self.enter(x, given))
+            x0 = F.relu(self.enter(x.float(), given))
         x1 = self.blocks1(F.relu(self.down1(x0, given)))
         x2 = self.blocks2(F.relu(self.down2(x1, given)))
         y1 = self.blocks3(F.relu(x1 + F.pixel_shuffle(self.up1(x2, given), 2)))
@@ -182,14 +156,11 @@ class PictureFilter(nn.Module):
             (0, (width + right) // 2 - columns, 0, (height + down) // 2 - rows),
             mode="replicate",
         )
-        step = quantiser_step(qp - KEY_QP_OFFSET)[:, None, None, None]
-        shared = self.trunk(padded, padded_chroma, condition(qp, scale), step)
+        shared = self.trunk(padded, padded_chroma, condition(qp, scale))
         base, base_chroma = resample(luma, up), resample(chroma, up)
         results = []
         for index in branches:
             residual = self.branches[index](shared, up).float()
-            if self.config.steps:
-                residual = residual * (OUTPUT_UNIT * step)
             y = F.pixel_shuffle(residual[:, : 4 * up * up], 2 * up)[..., : up * height, : up * width]
             c = F.pixel_shuffle(residual[:, 4 * up * up :], up)[..., : up * rows, : up * columns]
             results.append((base + y, base_chroma + c))
@@ -230,7 +201,7 @@ def kmac_per_pixel(config: FilterConfig, up: int) -> float:
     """Thousands of multiplications per luma sample of the decoded picture, one branch."""
     w0, w1, w2 = config.widths
     outer, inner = config.blocks
-    half = 9 * (9 if config.steps else 6) * w0 + 2 * 9 * w0 * w0 + 9 * w0 * 6 * up * up
+    half = 9 * 6 * w0 + 2 * 9 * w0 * w0 + 9 * w0 * 6 * up * up
     quarter = 9 * w0 * w1 + 2 * outer * 2 * 9 * w1 * w1 + 4 * w0 * w1
     eighth = 9 * w1 * w2 + inner * 2 * 9 * w2 * w2 + 4 * w1 * w2
     return (half / 4 + quarter / 16 + eighth / 64) / 1000

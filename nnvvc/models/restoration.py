@@ -18,10 +18,17 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from nnvvc.errors import UnknownModel
-from nnvvc.models.filters import OUTPUT_UNIT, ConditionalConv, ResidualBlock, prepared, quantiser_step
+from nnvvc.models.filters import ConditionalConv, ResidualBlock
 
 ALIGNMENT = 16
 """Width and height are padded to a multiple of this many luma samples."""
+
+
+SURROUNDINGS = 7
+"""Side of the square, in samples at half resolution, whose mean is a sample's surroundings."""
+
+OUTPUT_UNIT = 0.25
+"""Quantiser steps that an output of 1 stands for."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,23 @@ def condition(key_qp: Tensor, layer: Tensor) -> Tensor:
     q = (key_qp.float().clamp(12, 47) - 27) / 10
     t = layer.float() / 3
     return torch.stack((q, q * q, t, t * t, q * t), 1)
+
+
+def quantiser_step(qp: Tensor) -> Tensor:
+    """Quantiser step for a slice QP, in units of the 8-bit sample range (H.266 clause 8.7.3)."""
+    return torch.exp2((qp.float().clamp(4, 57) - 4) / 6) / 255
+
+
+def prepared(planes: Tensor, step: Tensor) -> Tensor:
+    """What the first layer sees, (N, 9, H / 2, W / 2): six planes less their surroundings, in quantiser
+    steps, and the surroundings of luma, Cb and Cr as they are.
+    """
+    mean = torch.cat((planes[:, :4].mean(1, keepdim=True), planes[:, 4:]), 1)
+    for side in ((1, SURROUNDINGS), (SURROUNDINGS, 1)):
+        padding = (side[0] // 2, side[1] // 2)
+        mean = F.avg_pool2d(mean, side, 1, padding, count_include_pad=False)
+    detail = planes - torch.cat((mean[:, :1].expand(-1, 4, -1, -1), mean[:, 1:]), 1)
+    return torch.cat((detail / step, mean), 1)
 
 
 class RestorationFilter(nn.Module):

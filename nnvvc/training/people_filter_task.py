@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nnvvc.models.filters import quantiser_step
 from nnvvc.models.restoration import (
     RestorationConfig,
     RestorationFilter,
     load_restoration,
+    quantiser_step,
     save_restoration,
 )
 from nnvvc.training.clip_data import PATCH, make_clips

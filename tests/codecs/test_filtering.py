@@ -23,13 +23,17 @@ from nnvvc.errors import ConfigError, UnknownModel
 from nnvvc.models import registry
 from nnvvc.models.filters import (
     KEY_QP_OFFSET,
-    OUTPUT_UNIT,
     FilterConfig,
     PictureFilter,
-    quantiser_step,
     save_filter,
 )
-from nnvvc.models.restoration import RestorationConfig, RestorationFilter, save_restoration
+from nnvvc.models.restoration import (
+    OUTPUT_UNIT,
+    RestorationConfig,
+    RestorationFilter,
+    quantiser_step,
+    save_restoration,
+)
 from nnvvc.options import DecodeOptions, EncodeOptions, Purpose
 from nnvvc.picture import Picture, PictureFormat, VideoFormat
 from nnvvc.vvc.tools import Gop, VvcSettings

@@ -6,13 +6,14 @@ import pytest
 import torch
 
 from nnvvc.errors import UnknownModel
-from nnvvc.models.filters import prepared, quantiser_step
 from nnvvc.models.restoration import (
     RestorationConfig,
     RestorationFilter,
     condition,
     kmac_per_pixel,
     load_restoration,
+    prepared,
+    quantiser_step,
     save_restoration,
 )
 
