@@ -10,15 +10,11 @@ forth and back. Also the peak memory of our process for each of the lengths give
 
 import argparse
 import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 from nnvvc.vvc.tools import VvcSettings, coded_format, encoder
-from tools.bench.plain_vvc import MEMORY_PROGRAM, timed, write_input
-
-PROGRAM = [sys.executable, "-m", "nnvvc.cli.main"]
+from tools.bench.plain_vvc import PROGRAM, memory, timed, write_input
 
 
 def hybrid_options(args: argparse.Namespace) -> list[str]:
@@ -43,21 +39,6 @@ def seconds(folder: Path, frames: int, args: argparse.Namespace) -> dict[str, fl
         "decode": [*PROGRAM, *decode],
     }
     return {name: min(timed(job) for _ in range(args.repeat)) for name, job in jobs.items()}
-
-
-def memory(folder: Path, frames: int, args: argparse.Namespace) -> dict[str, int]:
-    """Peak resident MiB of our own process, children aside, each way, on a small made clip."""
-    given, stream, out = (folder / n for n in ("m.y4m", "m.bin", "m_out.y4m"))
-    write_input(given, None, frames)
-    peaks = {}
-    for name, arguments in (
-        ("encode", ["encode", str(given), str(stream), *hybrid_options(args)]),
-        ("decode", ["decode", str(stream), str(out)]),
-    ):
-        command = [sys.executable, "-c", MEMORY_PROGRAM, *arguments]
-        done = subprocess.run(command, check=True, stderr=subprocess.PIPE, text=True)
-        peaks[name] = int(done.stderr.split()[-1])
-    return peaks
 
 
 def main() -> None:
@@ -85,7 +66,9 @@ def main() -> None:
                 "seconds_one_group": {job: round(value, 2) for job, value in one.items()},
                 "seconds": {job: round(value, 2) for job, value in many.items()},
             }
-        result["memory_mib"] = {frames: memory(folder, frames, args) for frames in args.memory}
+        result["memory_mib"] = {
+            frames: memory(folder, frames, hybrid_options(args)) for frames in args.memory
+        }
     print(json.dumps(result, indent=1))
 
 

@@ -28,7 +28,9 @@ from tools.content import clip
 DECODES = 4
 """Decoding runs per encoding run: they are short, and vary more."""
 
-MEMORY_PROGRAM = """
+PROGRAM = [sys.executable, "-m", "nnvvc.cli.main"]
+
+_MEMORY = """
 import resource, sys
 from nnvvc.cli.main import main
 status = main(sys.argv[1:])
@@ -75,7 +77,6 @@ def compare(source: Path | None, folder: Path, args: argparse.Namespace) -> dict
     tool = encoder()
     command = tool.command(coded_format(video.picture), video.fps, settings)
     ffmpeg, options = command[0], command[command.index("-c:v") : command.index("-f", command.index("-c:v"))]
-    program = [sys.executable, "-m", "nnvvc.cli.main"]
     times: dict[str, list[float]] = {"encode": [], "encode_ffmpeg": [], "decode": [], "decode_ffmpeg": []}
     for _ in range(args.repeat):
         times["encode_ffmpeg"].append(
@@ -86,7 +87,7 @@ def compare(source: Path | None, folder: Path, args: argparse.Namespace) -> dict
         times["encode"].append(
             timed(
                 [
-                    *program,
+                    *PROGRAM,
                     "encode",
                     str(y4m),
                     str(ours),
@@ -102,7 +103,7 @@ def compare(source: Path | None, folder: Path, args: argparse.Namespace) -> dict
         decode = [ffmpeg, "-y", "-threads", "2", "-i", str(ours), "-pix_fmt", "yuv420p", str(out)]
         for _ in range(DECODES):
             times["decode_ffmpeg"].append(timed(decode))
-            times["decode"].append(timed([*program, "decode", str(ours), str(out)]))
+            times["decode"].append(timed([*PROGRAM, "decode", str(ours), str(out)]))
     best = {name: min(values) for name, values in times.items()}
     median = {name: statistics.median(values) for name, values in times.items()}
     plain = theirs.stat().st_size
@@ -122,17 +123,20 @@ def compare(source: Path | None, folder: Path, args: argparse.Namespace) -> dict
     }
 
 
-def memory(folder: Path, frames: int, preset: str) -> dict[str, int]:
-    """Peak resident MiB of our own process, children aside, each way."""
+def memory(folder: Path, frames: int, options: list[str]) -> dict[str, int]:
+    """Peak resident MiB of our own process, children aside, each way, on a small made clip.
+
+    options: of `nnvvc encode`.
+    """
     y4m, stream, out = folder / "m.y4m", folder / "m.bin", folder / "m_out.y4m"
     write_input(y4m, None, frames)
     peaks = {}
     for name, arguments in (
-        ("encode", ["encode", str(y4m), str(stream), "--codec", "vvc", "--preset", preset, "--qp", "45"]),
+        ("encode", ["encode", str(y4m), str(stream), *options]),
         ("decode", ["decode", str(stream), str(out)]),
     ):
         done = subprocess.run(
-            [sys.executable, "-c", MEMORY_PROGRAM, *arguments], check=True, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-c", _MEMORY, *arguments], check=True, stderr=subprocess.PIPE, text=True
         )
         peaks[name] = int(done.stderr.split()[-1])
     return peaks
@@ -147,12 +151,13 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=2)
     parser.add_argument("--memory", type=int, nargs="*", default=[200, 2000], metavar="FRAMES")
     args = parser.parse_args()
+    options = ["--codec", "vvc", "--preset", args.preset, "--qp", "45"]
     compileall.compile_dir(Path(nnvvc.__file__).parent, quiet=1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         result = {
             "clips": [compare(source, folder, args) for source in args.clips or [None]],
-            "memory_mib": {frames: memory(folder, frames, args.preset) for frames in args.memory},
+            "memory_mib": {frames: memory(folder, frames, options) for frames in args.memory},
         }
     print(json.dumps(result, indent=1))
 
