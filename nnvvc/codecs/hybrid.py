@@ -25,7 +25,7 @@ from nnvvc.codecs.hybrid_encoder import HybridEncoder, key_planes
 from nnvvc.codecs.key_pictures import KeyPictureCoder, coder_for, coder_of
 from nnvvc.codecs.output_order import OutputOrder
 from nnvvc.codecs.scale import coded_scale, scaled_format
-from nnvvc.codecs.vvc import check_size, for_people, neural_filter, not_empty, unfiltered
+from nnvvc.codecs.vvc import adaptation_for, check_size, for_people, neural_filter, not_empty, unfiltered
 from nnvvc.codecs.vvc_pictures import coded_format_of, decoded, vvc_bytes
 from nnvvc.errors import ConfigError, DamagedStream, StreamError
 from nnvvc.models.registry import FILTER_PEOPLE
@@ -65,11 +65,8 @@ class HybridCodec:
         filters = filtering.filters_for(options.filter, scale)
         header = replace(header, models=(*keys.models, *filters))
         frames = not_empty(frames)
-        adaptation = None
-        if options.filter == "adapt" and not video.still and options.vvc.gop != "ai":
-            from nnvvc.codecs.adapted import Adaptation
-
-            adaptation = Adaptation(options.vvc.intra_period, options.adapt_seconds)
+        adaptation = adaptation_for(options, video)
+        if adaptation is not None:
             frames = adaptation.originals.watch(frames)
         scaled = scaled_format(video.picture, scale)
         yield from HybridEncoder(header, scaled, keys, options, adaptation).encode(frames)

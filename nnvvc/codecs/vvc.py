@@ -62,11 +62,8 @@ class VvcCodec:
             hash_type = {"SEIDecodedPictureHash": _HASH_TYPES[options.picture_hash]}
             settings = replace(settings, params=hash_type | dict(settings.params))
         taken = list(not_empty(frames)) if video.still else not_empty(frames)
-        adaptation = None
-        if options.filter == "adapt" and not video.still and options.vvc.gop != "ai":
-            from nnvvc.codecs.adapted import Adaptation
-
-            adaptation = Adaptation(settings.intra_period, options.adapt_seconds)
+        adaptation = adaptation_for(options, video)
+        if adaptation is not None:
             taken = adaptation.originals.watch(taken)
         prepared = (to_coded(resample(f, source.width, source.height), coded) for f in taken)
         chunks = encoder(options.encoder).encode(prepared, coded, video.fps, settings)
@@ -118,6 +115,15 @@ def not_empty(frames: Iterable[Picture]) -> Iterator[Picture]:
         count += 1
     if not count:
         raise InputError("the input has no pictures")
+
+
+def adaptation_for(options: EncodeOptions, video: VideoFormat) -> "Adaptation | None":
+    """How the filter for people follows the content, where that is asked for and there are groups."""
+    if options.filter != "adapt" or video.still or options.vvc.gop == "ai":
+        return None
+    from nnvvc.codecs.adapted import Adaptation
+
+    return Adaptation(options.vvc.intra_period, options.adapt_seconds)
 
 
 def mux(
