@@ -20,7 +20,11 @@ SCALES: dict[str, Fraction | None] = {
     "1/2": Fraction(1, 2),
     "1/4": Fraction(1, 4),
 }
+KEY_QP_OFFSET = -3
+"""What VVenC has for its own key pictures."""
+
 FILTERS = ("none", "base", "adapt", "machines")
+EFFORTS = ("normal", "full")
 PICTURE_HASHES = ("none", "md5", "crc")
 
 
@@ -31,10 +35,12 @@ class EncodeOptions:
     codec: `auto` takes plain VVC for pictures and the hybrid codec for video. purpose: what choices are
     made for; None is the codec's own default. vvc: settings of the VVC encoder, whose qp is also the learned
     codecs'. encoder: its name in `nnvvc.vvc.tools`. scale: coded size over source size, None for a choice by
-    measurement. filter: the neural filter announced in the stream. finetune_seconds: time for optimising each
-    latent. adapt_seconds: for fitting the filter for people to each group of pictures. profile: of the
-    probability model. workers: groups of pictures encoded at a time. picture_hash: writes the standard SEI
-    per picture besides the hash of each intra period.
+    measurement. key_qp_offset: QP of the hybrid codec's key pictures less that of the video. filter: the
+    neural filter announced in the stream. finetune_seconds: time for optimising each latent. adapt_seconds:
+    for fitting the filter for people to each group of pictures. profile: of the probability model. effort:
+    `full` chooses each key picture of the hybrid codec by encoding its group with it. workers: groups of
+    pictures encoded at a time. picture_hash: writes the standard SEI per picture besides the hash of each
+    intra period.
     """
 
     codec: str = "auto"
@@ -42,10 +48,12 @@ class EncodeOptions:
     vvc: VvcSettings = field(default_factory=VvcSettings)
     encoder: str = "ffmpeg"
     scale: Fraction | None = Fraction(1)
+    key_qp_offset: int = KEY_QP_OFFSET
     filter: str = "none"
     finetune_seconds: float = 0.0
     adapt_seconds: float = 10.0
     profile: Profile = "base"
+    effort: str = "normal"
     workers: int = 1
     picture_hash: str = "none"
 
@@ -53,9 +61,12 @@ class EncodeOptions:
         """Raises ConfigError for values out of range."""
         _check("--for", self.purpose, (None, *PURPOSES))
         _check("--filter", self.filter, FILTERS)
+        _check("--effort", self.effort, EFFORTS)
         _check("--profile", self.profile, PROFILES)
         _check("--picture-hash", self.picture_hash, PICTURE_HASHES)
         _check("--scale", self.scale, tuple(SCALES.values()))
+        if not -20 <= self.key_qp_offset <= 20:
+            raise ConfigError("--key-qp-offset must be from -20 to 20")
         if self.workers < 1:
             raise ConfigError("--workers must be 1 or more")
         if self.finetune_seconds < 0 or self.adapt_seconds < 0:

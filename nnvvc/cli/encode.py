@@ -3,7 +3,16 @@
 import argparse
 
 from nnvvc.codecs import CODECS
-from nnvvc.options import FILTERS, PICTURE_HASHES, PROFILES, PURPOSES, SCALES, EncodeOptions
+from nnvvc.options import (
+    EFFORTS,
+    FILTERS,
+    KEY_QP_OFFSET,
+    PICTURE_HASHES,
+    PROFILES,
+    PURPOSES,
+    SCALES,
+    EncodeOptions,
+)
 from nnvvc.vvc.tools import ENCODERS, GOPS, PRESETS, VvcSettings
 
 from . import arguments
@@ -22,7 +31,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="y4m, yuv, mp4, mkv, png, jpeg, frame_%%05d.png, a folder, or - for y4m on stdin",
     )
     add("output", metavar="OUT", nargs="?", help="the stream, or - for stdout; default: IN with .bin")
-    add("--codec", choices=CODECS, default="auto", help="auto: image for pictures, hybrid for video")
+    add("--codec", choices=CODECS, default="auto", help="auto: vvc for pictures, hybrid for video")
     add("--for", dest="purpose", choices=PURPOSES, help="what the encoder optimises for")
     add("--qp", type=int, default=32, help="quality, 0 (best) to 63 (default %(default)s)")
     add("--preset", choices=PRESETS, default="medium", help="of the VVC encoder (default %(default)s)")
@@ -42,6 +51,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         default="1",
         help="coded size over source size (default %(default)s)",
     )
+    add(
+        "--key-qp-offset",
+        type=int,
+        default=KEY_QP_OFFSET,
+        metavar="N",
+        help="QP of the hybrid codec's key pictures less that of the video (default %(default)s)",
+    )
     add("--filter", choices=FILTERS, default="none", help="neural filter announced in the stream")
     add(
         "--adapt-seconds",
@@ -52,6 +68,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     add("--finetune", type=float, default=0.0, metavar="SECONDS", help="time to optimise each latent for")
     add("--profile", choices=PROFILES, default="base", help="of the learned codec (default %(default)s)")
+    add("--effort", choices=EFFORTS, default="normal", help="full: try each group with every key picture")
     add("--workers", type=int, default=1, metavar="N", help="closed groups encoded at a time")
     add("--threads", type=int, default=2, metavar="N", help="of the VVC encoder (default %(default)s)")
     add("--encoder", choices=tuple(ENCODERS), default="ffmpeg", help="VVC encoder (default %(default)s)")
@@ -74,10 +91,12 @@ def run(args: argparse.Namespace) -> int:
         vvc=VvcSettings(args.qp, args.preset, args.intra_period, args.gop, args.threads, args.vvc_params),
         encoder=args.encoder,
         scale=SCALES[args.scale],
+        key_qp_offset=args.key_qp_offset,
         filter=args.filter,
         finetune_seconds=args.finetune,
         adapt_seconds=args.adapt_seconds,
         profile=args.profile,
+        effort=args.effort,
         workers=args.workers,
         picture_hash=args.picture_hash,
     )

@@ -26,7 +26,7 @@ from nnvvc.bitstream.sei import (
 from nnvvc.bitstream.slice_header import read_key_slice
 from nnvvc.entropy.block_map import BlockMap, decode_blocks, encode_blocks
 from nnvvc.errors import ConfigError, UnsupportedStream
-from nnvvc.models.registry import FILTER_MACHINES, FILTER_PEOPLE, reference, weights_of
+from nnvvc.models.registry import FILTER_MACHINES, FILTER_PEOPLE, FILTER_VIDEO, reference, weights_of
 from nnvvc.options import Purpose
 
 if TYPE_CHECKING:
@@ -43,11 +43,16 @@ _REPEAT = 1
 _BEST = 3
 
 
-_NUMBERS = {"machines": FILTER_MACHINES, "base": FILTER_PEOPLE, "adapt": FILTER_PEOPLE}
-_PURPOSES: dict[Purpose, int] = {"machines": FILTER_MACHINES, "people": FILTER_PEOPLE}
+_PURPOSES: dict[Purpose, tuple[int, ...]] = {
+    "machines": (FILTER_MACHINES, FILTER_VIDEO),
+    "people": (FILTER_PEOPLE,),
+}
+
+_SMALLEST = {FILTER_MACHINES: Fraction(1, 4), FILTER_VIDEO: Fraction(1, 2), FILTER_PEOPLE: Fraction(1)}
+"""The smallest coded scale of each filter's pictures."""
 
 
-def filters_for(name: str, scale: Fraction) -> tuple[ModelReference, ...]:
+def filters_for(name: str, scale: Fraction, still: bool) -> tuple[ModelReference, ...]:
     """The models behind an encoder's `--filter`, as a stream header lists them.
 
     Raises ConfigError where there is no such filter for pictures coded at `scale`, UnknownModel where it is
@@ -55,14 +60,17 @@ def filters_for(name: str, scale: Fraction) -> tuple[ModelReference, ...]:
     """
     if name == "none":
         return ()
-    if _NUMBERS[name] == FILTER_PEOPLE and scale != 1:
-        raise ConfigError(f"--filter {name} is for pictures coded at full size: give --scale 1")
-    return (reference(_NUMBERS[name]),)
+    number = FILTER_PEOPLE
+    if name == "machines":
+        number = FILTER_MACHINES if still else FILTER_VIDEO
+    if scale < _SMALLEST[number]:
+        raise ConfigError(f"--filter {name} needs pictures coded at --scale {_SMALLEST[number]} or more")
+    return (reference(number),)
 
 
 def filter_in(header: StreamHeader, purpose: Purpose) -> ModelReference | None:
     """The filter that a stream header lists for this purpose."""
-    return next((m for m in header.models if m.number == _PURPOSES[purpose]), None)
+    return next((m for m in header.models if m.number in _PURPOSES[purpose]), None)
 
 
 def key_slice_qp(unit: AccessUnit, sets: ParameterSets) -> int:
@@ -126,8 +134,8 @@ def announcement(used: ModelReference, scale: Fraction, updated: bool = False) -
     # No metadata with a resampling purpose: VTM's reader and writer disagree about their length there.
     metadata = {
         "metadata_extension_num_bits": 4,
-        "for_human_viewing_idc": _BEST if used.number == FILTER_PEOPLE else 0,
-        "for_machine_analysis_idc": _BEST if used.number == FILTER_MACHINES else 0,
+        "for_human_viewing_idc": _BEST if used.number in _PURPOSES["people"] else 0,
+        "for_machine_analysis_idc": _BEST if used.number in _PURPOSES["machines"] else 0,
     }
     characteristics = nnpf_characteristics(
         purpose=4 if resampling else 1,

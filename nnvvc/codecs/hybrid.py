@@ -25,7 +25,15 @@ from nnvvc.codecs.hybrid_encoder import HybridEncoder, key_planes
 from nnvvc.codecs.key_pictures import KeyPictureCoder, coder_for, coder_of
 from nnvvc.codecs.output_order import OutputOrder
 from nnvvc.codecs.scale import coded_scale, scaled_format
-from nnvvc.codecs.vvc import adaptation_for, check_size, for_people, neural_filter, not_empty, unfiltered
+from nnvvc.codecs.vvc import (
+    adaptation_for,
+    check_size,
+    for_machines,
+    for_people,
+    neural_filter,
+    not_empty,
+    unfiltered,
+)
 from nnvvc.codecs.vvc_pictures import coded_format_of, decoded, vvc_bytes
 from nnvvc.errors import ConfigError, DamagedStream, StreamError
 from nnvvc.models.registry import FILTER_PEOPLE
@@ -62,7 +70,7 @@ class HybridCodec:
         scale = coded_scale(options, purpose)
         header = StreamHeader(Pipeline.HYBRID, video, scale)
         keys = self._encoding(options, header, purpose)
-        filters = filtering.filters_for(options.filter, scale)
+        filters = filtering.filters_for(options.filter, scale, video.still)
         header = replace(header, models=(*keys.models, *filters))
         frames = not_empty(frames)
         adaptation = adaptation_for(options, video)
@@ -84,27 +92,29 @@ class HybridCodec:
         qp = _key_qp(stream.first, stream.sets) if used is not None else 0
         verifier = PeriodVerifier() if options.verify else None
         order = OutputOrder()
-        units = with_key_pictures(stream, self._decoding(header), scaled, conceal=options.conceal)
+        units = with_key_pictures(stream, self._decoding(header), scaled, order, conceal=options.conceal)
         pictures = decoded(
             decoder(options.decoder),
-            vvc_bytes(order.watch(units), size, verifier),
+            vvc_bytes(units, size, verifier),
             coded,
             options.decoder_settings,
             verifier,
             stream.notes.append,
         )
         if used is None:
+            if options.purpose == "machines":
+                pictures = (order.next().learned or picture for picture in pictures)
             return unfiltered(pictures, header, coded, options, stream.notes)
         if used.number == FILTER_PEOPLE:
             return for_people(pictures, order, used, header, options, qp, stream.notes)
         apply = neural_filter(used, header, coded, options, qp)
-        return DecodedVideo(replace(header.source, picture=apply.target), map(apply, pictures), stream.notes)
+        return for_machines(pictures, order, apply, header, stream.notes)
 
     def export(self, stream: Demuxer) -> Iterator[bytes]:
         header = stream.header
         assert header is not None
         scaled = scaled_format(header.source.picture, header.scale)
-        for unit in with_key_pictures(stream, self._decoding(header), scaled, conceal=False):
+        for unit in with_key_pictures(stream, self._decoding(header), scaled):
             # Each key picture can be tuned into, as in other streams.
             if unit.irap:
                 complete(unit, stream.sets.nal_units())
@@ -115,21 +125,28 @@ CODEC = HybridCodec()
 
 
 def with_key_pictures(
-    stream: Demuxer, keys: KeyPictureCoder, scaled: PictureFormat, *, conceal: bool
+    stream: Demuxer,
+    keys: KeyPictureCoder,
+    scaled: PictureFormat,
+    order: OutputOrder | None = None,
+    *,
+    conceal: bool = False,
 ) -> Iterator[AccessUnit]:
     """The access units of a hybrid stream, with a lossless VVC slice where a key picture is.
 
-    scaled: the format of the pictures that were coded, of any depth. Raises StreamError in its kinds; with
-    `conceal` a group whose key picture is damaged is left out and noted instead.
+    scaled: the format of the pictures that were coded, of any depth. order: takes note of what passes. Raises
+    StreamError in its kinds; with `conceal` a group whose key picture is damaged is left out and noted
+    instead.
     """
     lost = False
     for unit in stream:
+        learned = None
         try:
             if unit.error is not None:
                 raise unit.error
             body = unit.payload(PayloadKind.KEY_SLICE)
             if body is not None:
-                _place_slice(unit, KeySlice.frombytes(body, stream.sets), stream, keys, scaled)
+                learned = _place_slice(unit, KeySlice.frombytes(body, stream.sets), stream, keys, scaled)
         except StreamError as error:
             if not conceal:
                 raise
@@ -144,26 +161,30 @@ def with_key_pictures(
             # The pictures before this key picture are not there for the leading ones to refer to.
             unit.nals.insert(0, NalHeader(NalUnitType.EOS).tobytes())
             lost = False
+        if order is not None:
+            order.add(unit, learned)
         yield unit
 
 
 def _place_slice(
     unit: AccessUnit, key: KeySlice, stream: Demuxer, keys: KeyPictureCoder, scaled: PictureFormat
-) -> None:
-    """Put the slice that a payload stands for in its place."""
+) -> Picture | None:
+    """Put the slice that a payload stands for in its place; the picture for machines, where it is another."""
     fmt = replace(scaled, bit_depth=CODED_BIT_DEPTH, chroma=Chroma.C420)
     if unit.size is None or (unit.size.width, unit.size.height) != _coded_size(fmt):
         raise DamagedStream(f"a key picture is not of the {fmt.width}x{fmt.height} samples that were coded")
     data = key.picture
     if key.codec is PictureCodec.VVC_INTRA:
         data = with_parameter_sets(data, stream.sets.nal_units())
-    picture = stepped(to_coded(keys.decode(key.codec, data, fmt), coded_format(fmt)), key.log2_step)
+    found = keys.decode(key.codec, data, fmt)
+    picture = stepped(to_coded(found.picture, coded_format(fmt)), key.log2_step)
     padded = key_planes(picture, unit.size)
     planes = apply_patch(padded.planes, key.patch, CODED_BIT_DEPTH)
     context = stream.sets.context(key.pps_id)
     nal = write_key_slice(Picture(planes, padded.format), key.nal_unit_type, key.header, context)
     at = next(i for i, n in enumerate(unit.nals) if _is_key_slice(n))
     unit.nals[at] = nal
+    return to_coded(found.learned, coded_format(fmt)) if found.learned is not None else None
 
 
 def _key_qp(unit: AccessUnit, sets: ParameterSets) -> int:

@@ -10,9 +10,10 @@ decoder's references are VVenC's, sample for sample, and a hash of every period 
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import count, islice
 from typing import TYPE_CHECKING
 
 from nnvvc.bitstream.access_unit import AccessUnit, AccessUnits
@@ -26,6 +27,7 @@ from nnvvc.bitstream.nal import NalHeader, NalUnitType, join_annex_b, rbsp, spli
 from nnvvc.bitstream.parameter_sets import SPS_WHOLE, CodedSize, ParameterSets, write_sps
 from nnvvc.bitstream.slice_header import read_key_slice
 from nnvvc.codecs import filtering
+from nnvvc.codecs.group_trial import LONGEST, GroupTrial
 from nnvvc.codecs.key_pictures import CodedKey, KeyPictureCoder
 from nnvvc.codecs.vvc_pictures import Reconstruction
 from nnvvc.errors import ToolFailed
@@ -48,9 +50,6 @@ from nnvvc.vvc.tools.base import crop, pad
 
 if TYPE_CHECKING:
     from nnvvc.codecs.adapted import Adaptation, AdaptedMuxer
-
-KEY_QP_OFFSET = -3
-"""QP of key pictures less the video's: VVenC codes its own key pictures like this."""
 
 _AFTER_SLICES = frozenset(
     {
@@ -156,7 +155,7 @@ class HybridEncoder:
 
     @property
     def _key_qp(self) -> int:
-        return min(63, max(0, self._options.vvc.qp + KEY_QP_OFFSET))
+        return min(63, max(0, self._options.vvc.qp + self._options.key_qp_offset))
 
     def _announce(self, unit: AccessUnit) -> None:
         filtering.announce(unit, self._messages, first=not self._announced)
@@ -169,14 +168,30 @@ class HybridEncoder:
     def _prepared(self, frames: Iterable[Picture]) -> Iterator[_Frame]:
         """Frames at their coded size and depth, key pictures coded."""
         period = self._settings.intra_period
-        for index, frame in enumerate(frames):
-            small = resample(frame.with_chroma(Chroma.C420), self._scaled.width, self._scaled.height)
-            small = small.with_bit_depth(CODED_BIT_DEPTH)
-            key = self._code_key(small) if (index % period == 0 if period else index == 0) else None
-            yield _Frame(index, to_coded(small, self._format), key)
+        ahead = 1
+        if self._options.effort == "full":
+            ahead = min(period or LONGEST, LONGEST)
+        rest = map(self._scaled_down, frames)
+        held: deque[Picture] = deque()
+        for index in count():
+            is_key = index % period == 0 if period else index == 0
+            held.extend(islice(rest, max(0, (ahead if is_key else 1) - len(held))))
+            if not held:
+                return
+            key = self._code_key(list(held)) if is_key else None
+            yield _Frame(index, to_coded(held.popleft(), self._format), key)
 
-    def _code_key(self, picture: Picture) -> _Key:
-        coded = self._coder.encode(picture, self._key_qp)
+    def _scaled_down(self, frame: Picture) -> Picture:
+        small = resample(frame.with_chroma(Chroma.C420), self._scaled.width, self._scaled.height)
+        return small.with_bit_depth(CODED_BIT_DEPTH)
+
+    def _code_key(self, group: Sequence[Picture]) -> _Key:
+        """The first picture of a group, coded; the others are looked at where there is effort for it."""
+        if self._options.effort == "full":
+            trial = GroupTrial(self._settings, self._fps, self._options.encoder)
+            coded = trial.best(group, self._coder.candidates(group[0], self._key_qp))
+        else:
+            coded = self._coder.encode(group[0], self._key_qp)
         placed = to_coded(coded.picture, self._format)
         return _Key(coded, placed, smallest_step(placed))
 
@@ -276,8 +291,7 @@ class HybridEncoder:
         """Key pictures only: VVenC makes the parameter sets, of the first one, and no more."""
         template: tuple[AccessUnit, _Dropped] | None = None
         for index, frame in enumerate(frames):
-            small = resample(frame.with_chroma(Chroma.C420), self._scaled.width, self._scaled.height)
-            key = self._code_key(small.with_bit_depth(CODED_BIT_DEPTH))
+            key = self._code_key([self._scaled_down(frame)])
             if template is None:
                 segment = _Segment(index, 3, [stepped(key.picture, 3)])
                 units = AccessUnits(split_annex_b(self._run(segment)))

@@ -1,5 +1,6 @@
 """Coders of key pictures: what the hybrid pipeline needs of a picture codec."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Protocol
@@ -9,7 +10,8 @@ import numpy as np
 from nnvvc.bitstream.demuxer import Demuxer
 from nnvvc.bitstream.header import ModelReference, StreamHeader
 from nnvvc.bitstream.key_slice import PictureCodec
-from nnvvc.errors import DamagedStream, UnknownModel
+from nnvvc.bitstream.learned_picture import read_learned_picture
+from nnvvc.errors import DamagedStream
 from nnvvc.models import registry
 from nnvvc.options import EncodeOptions, Profile, Purpose
 from nnvvc.picture import Picture, PictureFormat
@@ -35,6 +37,16 @@ class CodedKey:
     picture: Picture
 
 
+@dataclass(frozen=True)
+class DecodedKey:
+    """picture: what other pictures refer to, and people see. learned: what machines see instead, where the
+    picture went through a learned codec. 10 bits, 4:2:0.
+    """
+
+    picture: Picture
+    learned: Picture | None = None
+
+
 class KeyPictureCoder(Protocol):
     """Codes pictures one by one. Decoding is exact: the same samples on every machine.
 
@@ -46,11 +58,28 @@ class KeyPictureCoder(Protocol):
     def encode(self, picture: Picture, qp: int) -> CodedKey:
         """Code a picture of 10 bits, 4:2:0, of any size. qp: 0 to 63."""
 
-    def decode(self, codec: PictureCodec, data: bytes, fmt: PictureFormat) -> Picture:
+    def candidates(self, picture: Picture, qp: int) -> list[CodedKey]:
+        """The picture in all ways that there are to code it."""
+        return [self.encode(picture, qp)]
+
+    def decode(self, codec: PictureCodec, data: bytes, fmt: PictureFormat) -> DecodedKey:
         """The picture again; fmt: its format. Raises StreamError in its kinds."""
 
 
-class IntraKeys:
+def rate_distortion(shown: Sequence[Picture], originals: Sequence[Picture], size: int, qp: int) -> float:
+    """Squared error in 8-bit levels, and `size` bytes at their weight.
+
+    The weight is that of VVC's own decisions, 0.57 * 2 ** ((QP - 12) / 3) a bit (JVET-M0350). Both sides have
+    10 bits.
+    """
+    error = 0.0
+    for picture, original in zip(shown, originals, strict=True):
+        planes = zip(picture.planes, original.planes, strict=True)
+        error += sum(float(np.square(a.astype(np.int32) - b).sum()) for a, b in planes)
+    return error / 16 + 0.57 * 2 ** ((qp - 12) / 3) * 8 * size
+
+
+class IntraKeys(KeyPictureCoder):
     """Key pictures coded by VVC intra, decoded by a stock decoder.
 
     Their parameter sets are those of the video around them, coded with `settings`: they are not sent again.
@@ -75,9 +104,9 @@ class IntraKeys:
         data = b"".join(encoder(self._tool).encode([frame], coded, self._fps, settings))
         return CodedKey(PictureCodec.VVC_INTRA, data, decode_intra(data, picture.format))
 
-    def decode(self, codec: PictureCodec, data: bytes, fmt: PictureFormat) -> Picture:
+    def decode(self, codec: PictureCodec, data: bytes, fmt: PictureFormat) -> DecodedKey:
         """Raises StreamError and ToolError."""
-        return decode_intra(data, fmt)
+        return DecodedKey(decode_intra(data, fmt))
 
 
 def decode_intra(data: bytes, fmt: PictureFormat) -> Picture:
@@ -92,11 +121,8 @@ def decode_intra(data: bytes, fmt: PictureFormat) -> Picture:
     return from_coded(pictures[0], fmt)
 
 
-class ChosenKeys:
-    """The better of two coders for each picture, by squared error and bits.
-
-    The weight of the bits is that of VVC's own decisions, 0.57 * 2 ** ((QP - 12) / 3) (JVET-M0350) at 8 bits.
-    """
+class ChosenKeys(KeyPictureCoder):
+    """The better of two coders for each picture, by squared error and bits."""
 
     def __init__(self, first: KeyPictureCoder, second: KeyPictureCoder) -> None:
         self.models = first.models
@@ -104,27 +130,37 @@ class ChosenKeys:
         self._second = second
 
     def encode(self, picture: Picture, qp: int) -> CodedKey:
-        def cost(key: CodedKey) -> float:
-            planes = zip(key.picture.planes, picture.planes, strict=True)
-            error = sum(float(np.square(a.astype(np.int32) - b).sum()) for a, b in planes)
-            return error / 16 + 0.57 * 2 ** ((qp - 12) / 3) * 8 * len(key.data)
+        return min(
+            self.candidates(picture, qp),
+            key=lambda key: rate_distortion([key.picture], [picture], len(key.data), qp),
+        )
 
-        return min(self._first.encode(picture, qp), self._second.encode(picture, qp), key=cost)
+    def candidates(self, picture: Picture, qp: int) -> list[CodedKey]:
+        return self._first.candidates(picture, qp) + self._second.candidates(picture, qp)
 
-    def decode(self, codec: PictureCodec, data: bytes, fmt: PictureFormat) -> Picture:
+    def decode(self, codec: PictureCodec, data: bytes, fmt: PictureFormat) -> DecodedKey:
         return self._first.decode(codec, data, fmt)
 
 
-class LearnedKeys:
+class LearnedKeys(KeyPictureCoder):
     """Key pictures of the learned image codec; those that VVC intra coded are decoded too.
 
-    The networks are loaded when the first learned picture comes: many streams have none.
+    adapter: makes a reference, and a picture for people, of what was coded for machines. The networks are
+    loaded when the first learned picture comes: many streams have none.
     """
 
-    def __init__(self, model: ModelReference, profile: Profile = "base", finetune_seconds: float = 0) -> None:
-        """Raises UnknownModel where the model is not installed."""
-        registry.weights_of(model)
-        self.models: tuple[ModelReference, ...] = (model,)
+    def __init__(
+        self,
+        model: ModelReference,
+        adapter: ModelReference | None = None,
+        profile: Profile = "base",
+        finetune_seconds: float = 0,
+    ) -> None:
+        """Raises UnknownModel where a model is not installed."""
+        self.models: tuple[ModelReference, ...] = (model,) if adapter is None else (model, adapter)
+        for used in self.models:
+            registry.weights_of(used)
+        self._adapter = adapter
         self._profile = profile
         self._finetune_seconds = finetune_seconds
 
@@ -133,30 +169,37 @@ class LearnedKeys:
 
         model = image_model(self.models[0])
         coded = encode_picture(model, picture, qp, self._profile, self._finetune_seconds)
-        return CodedKey(PictureCodec.LEARNED, coded.body, coded.picture)
+        return CodedKey(PictureCodec.LEARNED, coded.body, self._adapted(coded.picture, qp))
 
-    def decode(self, codec: PictureCodec, data: bytes, fmt: PictureFormat) -> Picture:
+    def decode(self, codec: PictureCodec, data: bytes, fmt: PictureFormat) -> DecodedKey:
         if codec is PictureCodec.VVC_INTRA:
-            return decode_intra(data, fmt)
+            return DecodedKey(decode_intra(data, fmt))
         from nnvvc.codecs.picture_coder import decode_picture, image_model
 
-        return decode_picture(image_model(self.models[0]), data, fmt)
+        learned = decode_picture(image_model(self.models[0]), data, fmt)
+        qp, _, _ = read_learned_picture(data)
+        return DecodedKey(self._adapted(learned, qp), learned)
+
+    def _adapted(self, picture: Picture, qp: int) -> Picture:
+        if self._adapter is None:
+            return picture
+        from nnvvc.codecs.picture_coder import picture_adapter
+
+        return picture_adapter(self._adapter)(picture, qp)
 
 
 def coder_for(options: EncodeOptions, header: StreamHeader, purpose: Purpose) -> KeyPictureCoder:
     """The coder that encoding asks for; VVC intra is chosen for pictures where it is better.
 
-    The weights are those for the purpose, or for people where there are none for machines. Raises
-    UnknownModel where there are none at all.
+    The weights are those for the purpose, and for machines the adapter that belongs to them. Raises
+    UnknownModel where they are not installed.
     """
-    try:
-        model = registry.reference(registry.IMAGE_MODELS[purpose])
-    except UnknownModel:
-        model = registry.reference(registry.IMAGE_MODELS["people"])
-    learned = LearnedKeys(model, options.profile, options.finetune_seconds)
+    model = registry.reference(registry.IMAGE_MODELS[purpose])
+    adapter = registry.reference(registry.ADAPTER_PEOPLE) if purpose == "machines" else None
+    learned = LearnedKeys(model, adapter, options.profile, options.finetune_seconds)
     return ChosenKeys(learned, IntraKeys(options.vvc, header.source.fps, options.encoder))
 
 
 def coder_of(header: StreamHeader) -> KeyPictureCoder:
     """The coder that a stream needs. Raises UnknownModel."""
-    return LearnedKeys(registry.image_model_in(header))
+    return LearnedKeys(registry.image_model_in(header), registry.adapter_in(header))

@@ -49,10 +49,13 @@ class NeuralFilter:
         """(rows, columns) of a choice."""
         return map_shape(self.target.width, self.target.height)
 
-    def __call__(self, picture: Picture) -> Picture:
-        """Filter one picture: 4:2:0, of `decoded`'s size or padded to the right and below."""
+    def __call__(self, picture: Picture, layer: int = 0) -> Picture:
+        """Filter one picture: 4:2:0, of `decoded`'s size or padded to the right and below.
+
+        layer: 0 for key pictures, else one more than the temporal layer.
+        """
         if self.choice is None:
-            return self.candidates(picture, (0,))[0]
+            return self.candidates(picture, (0,), layer)[0]
         chosen = np.unique(self.choice)
         candidates = self.candidates(picture, tuple(chosen.tolist()))
         planes = tuple(np.empty_like(plane) for plane in candidates[0].planes)
@@ -64,11 +67,12 @@ class NeuralFilter:
                 np.copyto(plane, source, where=mask[: plane.shape[0], : plane.shape[1]])
         return Picture(planes, self.target)
 
-    def candidates(self, picture: Picture, filters: tuple[int, ...]) -> list[Picture]:
+    def candidates(self, picture: Picture, filters: tuple[int, ...], layer: int = 0) -> list[Picture]:
         """The picture as each of these filters makes it."""
+        given = (self._qp, self._scale, self._up, filters, torch.tensor([float(layer)]))
 
         def apply(luma: torch.Tensor, chroma: torch.Tensor) -> list[Planes]:
-            results: list[Planes] = self._model(luma, chroma, self._qp, self._scale, self._up, filters)
+            results: list[Planes] = self._model(luma, chroma, *given)
             return results
 
         with torch.inference_mode():

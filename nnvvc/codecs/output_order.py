@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from nnvvc.bitstream.access_unit import AccessUnit
 from nnvvc.bitstream.nal import IDR, NalHeader, NalUnitType
 from nnvvc.bitstream.sei import SeiMessage, SeiType, read_sei
+from nnvvc.picture import Picture
 
 _KEPT = frozenset({SeiType.USER_DATA_UNREGISTERED, SeiType.NNPF_CHARACTERISTICS, SeiType.NNPF_ACTIVATION})
 _SEI = frozenset({NalUnitType.PREFIX_SEI, NalUnitType.SUFFIX_SEI})
@@ -15,10 +16,13 @@ _SEI = frozenset({NalUnitType.PREFIX_SEI, NalUnitType.SUFFIX_SEI})
 
 @dataclass(frozen=True, slots=True)
 class PictureFacts:
-    """layer: 0 for a key picture, else one more than the temporal layer. messages: those about filters."""
+    """layer: 0 for a key picture, else one more than the temporal layer. messages: those about filters.
+    learned: what a learned codec made of a key picture, for machines, where one did.
+    """
 
     layer: int
     messages: tuple[SeiMessage, ...] = ()
+    learned: Picture | None = None
 
 
 _UNKNOWN = PictureFacts(1)
@@ -42,13 +46,13 @@ class OutputOrder:
             self.add(unit)
             yield unit
 
-    def add(self, unit: AccessUnit) -> None:
-        """Take note of a unit. Raises StreamError for damaged messages."""
+    def add(self, unit: AccessUnit, learned: Picture | None = None) -> None:
+        """Take note of a unit, and of the learned picture in it. Raises StreamError for damaged messages."""
         self._sequence += unit.type in IDR
         self._count += 1
         if not unit.output:
             return
-        facts = PictureFacts(0 if unit.irap else unit.temporal_id + 1, tuple(_messages(unit)))
+        facts = PictureFacts(0 if unit.irap else unit.temporal_id + 1, tuple(_messages(unit)), learned)
         with self._lock:
             heapq.heappush(self._waiting, (self._sequence, unit.poc, self._count, facts))
 

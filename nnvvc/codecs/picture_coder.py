@@ -7,6 +7,7 @@ from nnvvc.adapt.latents import finetune
 from nnvvc.bitstream.header import ModelReference
 from nnvvc.bitstream.learned_picture import read_learned_picture, write_learned_picture
 from nnvvc.models import registry
+from nnvvc.models.adapter import ExactAdapter, load_adapter
 from nnvvc.models.context import PROFILES
 from nnvvc.models.image import ImageModel
 from nnvvc.models.lic import HYPER_STRIDE
@@ -18,6 +19,12 @@ from nnvvc.picture import Picture, PictureFormat
 def image_model(reference: ModelReference, device: str = "cpu") -> ImageModel:
     """The image model that a stream names, loaded once. Raises UnknownModel, InexactArithmetic."""
     return ImageModel.load(registry.weights_of(reference), device)
+
+
+@lru_cache(maxsize=4)
+def picture_adapter(reference: ModelReference) -> ExactAdapter:
+    """The adapter that a stream names, loaded once. Raises UnknownModel, InexactArithmetic."""
+    return load_adapter(registry.weights_of(reference))
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ class VvcCodec:
         scale = coded_scale(options, purpose)
         source = scaled_format(video.picture, scale)
         coded = coded_format(source)
-        models = filtering.filters_for(options.filter, scale)
+        models = filtering.filters_for(options.filter, scale, video.still)
         header = StreamHeader(Pipeline.VVC, video, scale, models)
         settings = options.vvc
         if options.picture_hash != "none":
@@ -86,18 +86,18 @@ class VvcCodec:
         check_size(size, scaled_format(source.picture, header.scale))
         coded = coded_format_of(size, source.picture.matrix, source.picture.full_range)
         used = filtering.filter_in(header, options.purpose) if options.filter == "auto" else None
-        if used is not None and used.number == FILTER_PEOPLE:
-            order = OutputOrder()
-            qp = filtering.key_slice_qp(stream.first, stream.sets)
-            pictures = _decode(order.watch(stream), size, coded, options, stream.notes)
-            return for_people(pictures, order, used, header, options, qp, stream.notes)
-        pictures = _decode(stream, size, coded, options, stream.notes)
         if used is None:
+            pictures = _decode(stream, size, coded, options, stream.notes)
             return unfiltered(pictures, header, coded, options, stream.notes)
-        apply = neural_filter(used, header, coded, options, filtering.key_slice_qp(stream.first, stream.sets))
+        qp = filtering.key_slice_qp(stream.first, stream.sets)
+        order = OutputOrder()
+        pictures = _decode(order.watch(stream), size, coded, options, stream.notes)
+        if used.number == FILTER_PEOPLE:
+            return for_people(pictures, order, used, header, options, qp, stream.notes)
+        apply = neural_filter(used, header, coded, options, qp)
         if source.still and apply.filters > 1:
             apply.choice = filtering.choice_in(stream.first, apply.map_shape, apply.filters)
-        return DecodedVideo(replace(source, picture=apply.target), map(apply, pictures), stream.notes)
+        return for_machines(pictures, order, apply, header, stream.notes)
 
     def export(self, stream: Demuxer) -> Iterator[bytes]:
         for unit in stream:
@@ -235,6 +235,27 @@ def neural_filter(
     depth = coded.picture.bit_depth if options.coded else source.bit_depth
     target = replace(source, bit_depth=depth)
     return NeuralFilter(used, scaled_format(source, header.scale), target, header.scale, qp)
+
+
+def for_machines(
+    pictures: Iterator[Picture],
+    order: OutputOrder,
+    apply: "NeuralFilter",
+    header: StreamHeader,
+    notes: list[str],
+) -> DecodedVideo:
+    """Decoded pictures through the filter for machines, learned key pictures as they are. order: has seen
+    their units.
+    """
+    scaled = scaled_format(header.source.picture, header.scale)
+
+    def shown(picture: Picture) -> Picture:
+        facts = order.next()
+        if facts.learned is not None:
+            return restored(facts.learned, scaled, apply.target)
+        return apply(picture, facts.layer)
+
+    return DecodedVideo(replace(header.source, picture=apply.target), map(shown, pictures), notes)
 
 
 def for_people(

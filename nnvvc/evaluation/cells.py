@@ -105,10 +105,23 @@ class CellStore:
         kept, plan = self.path(cell) / DECODED, cell.plan
         if kept.exists():
             return kept
-        (folder / SOURCE).symlink_to(cell.item.source.resolve())
-        shutil.copyfile(self.path(cell) / plan.stream, folder / plan.stream)
+        self._place(cell, folder)
         _decode(plan, folder)
         return folder / DECODED
+
+    def decoded_for_people(self, cell: Cell, folder: Path) -> Path | None:
+        """The y4m of a cell's stream as people see it, decoded into `folder`; None where that is what was
+        measured.
+        """
+        if cell.plan.for_people is None:
+            return None
+        self._place(cell, folder)
+        commands.run(cell.plan.for_people, folder)
+        return folder / DECODED
+
+    def _place(self, cell: Cell, folder: Path) -> None:
+        (folder / SOURCE).symlink_to(cell.item.source.resolve())
+        shutil.copyfile(self.path(cell) / cell.plan.stream, folder / cell.plan.stream)
 
     def _encode(self, cell: Cell, plan: Plan, folder: Path, work: Path) -> None:
         try:

@@ -24,13 +24,16 @@ _Y4M = ["-pix_fmt", "yuv420p10le", "-strict", "-1"]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All commands of one cell. prepare and restore change the size only and are timed apart."""
+    """All commands of one cell. prepare and restore change the size only and are timed apart. for_people: how
+    the stream is decoded for people, where `decode` is for machines.
+    """
 
     stream: str
     encode: Command
     decode: Command
     prepare: Command | None = None
     restore: Command | None = None
+    for_people: Command | None = None
 
     @property
     def commands(self) -> list[Command]:
@@ -127,11 +130,16 @@ def _nnvvc(options: Options, scale: str, item: Item) -> Plan:
         words += [f"--{key.replace('_', '-')}", _text(value)]
     # The source is a y4m file even where the item is a picture.
     still = ["--still"] if item.frames == 1 else []
-    decode_for = [] if "for" not in options else ["--for", _text(options["for"])]
+    purpose = options.get("for")
+
+    def decode(*words: str) -> Command:
+        return [NNVVC, "decode", "stream.bin", DECODED, *words, "--threads", "1"]
+
     return Plan(
         "stream.bin",
         [NNVVC, "encode", SOURCE, "stream.bin", *words, "--scale", scale, "--threads", "1", *still],
-        [NNVVC, "decode", "stream.bin", DECODED, *decode_for, "--threads", "1"],
+        decode("--for", purpose) if purpose else decode(),
+        for_people=decode() if purpose == "machines" else None,
     )
 
 

@@ -122,7 +122,11 @@ def _example(results: Results, item: Item) -> Example:
             found = Detections.from_json(run.store.score(cell, scorer.name)[frame])
         rate = results.bits(curve, point)[number] / results.pixels[number]
         caption = f"{curve.name}, {curve.parameter} {point:g}: {rate:.3f} bpp"
-        shots.append(Shot(_crop(_decoded(results, cell, frame), corner, found), caption))
+        seen = _decoded(results, cell, frame)
+        shots.append(Shot(_crop(seen, corner, found), caption))
+        shown = _for_people(results, cell, frame)
+        if shown is not None and not np.array_equal(shown, seen):
+            shots.append(Shot(_crop(shown, corner, None), f"{curve.name}: the same frame, for people"))
     title = item.name if item.frames == 1 else f"{item.name}, frame {frame}"
     return Example(f"{title}, about {target:.3f} bpp", tuple(shots))
 
@@ -141,6 +145,13 @@ def _decoded(results: Results, cell: Cell, frame: int) -> NDArray[np.uint8]:
     with tempfile.TemporaryDirectory() as name:
         path = results.run.store.decoded(cell, Path(name))
         return next(islice(cell.item.rgb(path), frame, None))
+
+
+def _for_people(results: Results, cell: Cell, frame: int) -> NDArray[np.uint8] | None:
+    """One frame of a cell that was decoded for machines, as people see it."""
+    with tempfile.TemporaryDirectory() as name:
+        path = results.run.store.decoded_for_people(cell, Path(name))
+        return None if path is None else next(islice(cell.item.rgb(path), frame, None))
 
 
 def _corner(picture: NDArray[np.uint8], found: Detections | None) -> tuple[int, int]:

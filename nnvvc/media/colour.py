@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from nnvvc.picture import Chroma, ChromaSiting, Matrix, Picture, PictureFormat, Plane
 
-_KR_KB = {Matrix.BT601: (0.299, 0.114), Matrix.BT709: (0.2126, 0.0722), Matrix.BT2020: (0.2627, 0.0593)}
+KR_KB = {Matrix.BT601: (0.299, 0.114), Matrix.BT709: (0.2126, 0.0722), Matrix.BT2020: (0.2627, 0.0593)}
+"""Kr and Kb of each matrix (H.273)."""
 
 Float = NDArray[np.float32]
 
@@ -26,7 +27,7 @@ def rgb_to_picture(
     """
     height, width = rgb.shape[:2]
     fmt = PictureFormat(width, height, bit_depth, Chroma.C420, matrix, full_range, siting)
-    kr, kb = _KR_KB[fmt.effective_matrix]
+    kr, kb = KR_KB[fmt.effective_matrix]
     scaled = rgb.astype(np.float32) * np.float32(1 / np.iinfo(rgb.dtype).max)
     r, g, b = scaled[..., 0], scaled[..., 1], scaled[..., 2]
     luma = kr * r + (1 - kr - kb) * g + kb * b
@@ -55,7 +56,7 @@ def picture_to_rgb(picture: Picture, bits: int = 8) -> NDArray[np.uint8] | NDArr
     if fmt.chroma is Chroma.C400:
         rgb = np.repeat(luma[..., None], 3, axis=2)
     else:
-        kr, kb = _KR_KB[fmt.effective_matrix]
+        kr, kb = KR_KB[fmt.effective_matrix]
         middle = np.float32(1 << (fmt.bit_depth - 1))
         cb, cr = (
             _upsample(

@@ -38,13 +38,19 @@ class FilterConfig:
 
     widths: channels at 1/2, 1/4 and 1/8 of the luma resolution. blocks: residual blocks at 1/4, before and
     after the bottleneck each, and at 1/8. branches: filters that share the trunk. ups: enlargements it has
-    heads for.
+    heads for. video: whether the biases depend on the temporal layer too.
     """
 
     widths: tuple[int, int, int] = (32, 48, 64)
     blocks: tuple[int, int] = (1, 4)
     branches: int = 1
     ups: tuple[int, ...] = UPS
+    video: bool = False
+
+    @property
+    def conditions(self) -> int:
+        """How many numbers the biases depend on."""
+        return 8 if self.video else 5
 
 
 def filter_config(given: dict[str, Any]) -> FilterConfig:
@@ -53,20 +59,29 @@ def filter_config(given: dict[str, Any]) -> FilterConfig:
     return FilterConfig(**values)
 
 
-def condition(qp: Tensor, scale: Tensor) -> Tensor:
-    """What the biases depend on, (N, 5): QP (held within 22..57), coded scale (0..1] and their products."""
+def condition(qp: Tensor, scale: Tensor, layer: Tensor | None = None) -> Tensor:
+    """What the biases depend on, (N, 5): QP (held within 22..57), coded scale (0..1] and their products.
+
+    layer: (N,), 0 for key pictures, else one more than the temporal layer; gives three numbers more.
+    """
     q = (qp.float().clamp(22, 57) - 37) / 15
     s = -torch.log2(scale.float())
-    return torch.stack((q, q * q, s, s * s, q * s), 1)
+    given = [q, q * q, s, s * s, q * s]
+    if layer is not None:
+        t = layer.float() / 3
+        given += [t, t * t, q * t]
+    return torch.stack(given, 1)
 
 
 class ConditionalConv(nn.Module):
     """A convolution whose bias is affine in the condition."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, conditions: int = 5
+    ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2)
-        self.bias = nn.Linear(5, outputs, bias=False)
+        self.bias = nn.Linear(conditions, outputs, bias=False)
         nn.init.zeros_(self.bias.weight)
 
     def forward(self, x: Tensor, given: Tensor) -> Tensor:
@@ -111,14 +126,15 @@ class PictureFilter(nn.Module):
         self.config = config
         w0, w1, w2 = config.widths
         outer, inner = config.blocks
-        self.enter = ConditionalConv(6, w0)
-        self.down1 = ConditionalConv(w0, w1, stride=2)
+        count = config.conditions
+        self.enter = ConditionalConv(6, w0, conditions=count)
+        self.down1 = ConditionalConv(w0, w1, stride=2, conditions=count)
         self.blocks1 = nn.Sequential(*(ResidualBlock(w1) for _ in range(outer)))
-        self.down2 = ConditionalConv(w1, w2, stride=2)
+        self.down2 = ConditionalConv(w1, w2, stride=2, conditions=count)
         self.blocks2 = nn.Sequential(*(ResidualBlock(w2) for _ in range(inner)))
-        self.up1 = ConditionalConv(w2, 4 * w1, 1)
+        self.up1 = ConditionalConv(w2, 4 * w1, 1, conditions=count)
         self.blocks3 = nn.Sequential(*(ResidualBlock(w1) for _ in range(outer)))
-        self.up0 = ConditionalConv(w1, 4 * w0, 1)
+        self.up0 = ConditionalConv(w1, 4 * w0, 1, conditions=count)
         self.branches = nn.ModuleList(Branch(w0, config.ups) for _ in range(config.branches))
 
     def trunk(self, luma: Tensor, chroma: Tensor, given: Tensor) -> Tensor:
@@ -140,12 +156,14 @@ class PictureFilter(nn.Module):
         scale: Tensor,
         up: int,
         branches: tuple[int, ...] = (0,),
+        layer: Tensor | None = None,
     ) -> list[tuple[Tensor, Tensor]]:
         """Filter pictures of any size.
 
         luma: (N, 1, H, W), 0..1 over the nominal range. chroma: (N, 2, (H + 1) // 2, (W + 1) // 2),
-        -0.5..0.5. qp, scale: (N,). up: one of `config.ups`. Returns for each wanted branch luma and chroma
-        enlarged by `up`, in the same units, not clipped.
+        -0.5..0.5. qp, scale: (N,). up: one of `config.ups`. layer: (N,), as `condition` has it, for filters
+        of video; None is all key pictures. Returns for each wanted branch luma and chroma enlarged by `up`,
+        in the same units, not clipped.
         """
         height, width = luma.shape[2:]
         rows, columns = chroma.shape[2:]
@@ -156,7 +174,8 @@ class PictureFilter(nn.Module):
             (0, (width + right) // 2 - columns, 0, (height + down) // 2 - rows),
             mode="replicate",
         )
-        shared = self.trunk(padded, padded_chroma, condition(qp, scale))
+        layers = (torch.zeros_like(qp) if layer is None else layer) if self.config.video else None
+        shared = self.trunk(padded, padded_chroma, condition(qp, scale, layers))
         base, base_chroma = resample(luma, up), resample(chroma, up)
         results = []
         for index in branches:

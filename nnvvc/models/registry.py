@@ -2,7 +2,7 @@
 SHA-256.
 
 A number stands for one purpose for good; the digest says which training of it was used. Image codecs have
-numbers from 1 on, filters from 64.
+numbers from 1 on, adapters from 32, filters from 64.
 """
 
 import hashlib
@@ -17,13 +17,16 @@ WEIGHTS = Path(__file__).parent / "weights"
 """Folder of the weights."""
 
 IMAGE_PEOPLE, IMAGE_MACHINES = 1, 2
-FILTER_MACHINES, FILTER_PEOPLE = 64, 65
+ADAPTER_PEOPLE = 32
+FILTER_MACHINES, FILTER_PEOPLE, FILTER_VIDEO = 64, 65, 66
 
 FILES = {
     IMAGE_PEOPLE: "image_people.safetensors",
     IMAGE_MACHINES: "image_machines.safetensors",
+    ADAPTER_PEOPLE: "adapter_people.safetensors",
     FILTER_MACHINES: "filter_machines.safetensors",
     FILTER_PEOPLE: "filter_people.safetensors",
+    FILTER_VIDEO: "filter_video.safetensors",
 }
 
 
@@ -36,6 +39,11 @@ def image_model_in(header: StreamHeader) -> ModelReference:
         if listed.number in IMAGE_MODELS.values():
             return listed
     raise UnknownModel("the stream names no image model that is known here; a newer nnvvc may know it")
+
+
+def adapter_in(header: StreamHeader) -> ModelReference | None:
+    """The adapter of learned pictures that a stream header lists."""
+    return next((m for m in header.models if m.number == ADAPTER_PEOPLE), None)
 
 
 @lru_cache(maxsize=16)

@@ -8,9 +8,10 @@ layer; and `key_qp`, the key pictures' slice QP.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -149,24 +150,24 @@ def code_clip(clip: Sequence[Picture], folder: Path, name: str) -> None:
         settings = VvcSettings(qp=qp, preset=PRESET, intra_period=32)
         stream = b"".join(encoder().encode(clip, fmt, Fraction(30), settings))
         layers, key_qp = layers_of(stream)
-        kept = _kept(layers, np.random.default_rng(qp))
+        kept = kept_frames(layers, np.random.default_rng(qp))
         decoded = decoder().decode([stream], CodedFormat(fmt), DecoderSettings())
         rows: list[NDArray[np.uint16]] = []
         originals: list[NDArray[np.uint16]] = []
         layer = []
         for number, picture in enumerate(decoded):
             if number in kept:
-                found = _patches(picture)
+                found = patches_of(picture)
                 rows += found
-                originals += _patches(clip[number])
+                originals += patches_of(clip[number])
                 layer += [layers[number]] * len(found)
         with atomic_path(target) as path, path.open("wb") as file:
             pairs = {"decoded": np.stack(rows), "original": np.stack(originals)}
             np.savez(file, allow_pickle=False, layer=np.array(layer), key_qp=key_qp, **pairs)
 
 
-def make_clips(photos: Path, video: Path | None, folder: Path) -> None:
-    """Code everything that training needs; what is there already is left alone.
+def training_clips(photos: Path, video: Path | None) -> Iterator[tuple[str, Callable[[], list[Picture]]]]:
+    """Names of the clips to train with, the one for validation first, and what makes each.
 
     photos: folder of pictures; every twentieth is kept for the validation clip. video: folder of training
     clips, with a `clips.json` whose entries have `path`, `width` and `use`.
@@ -174,22 +175,25 @@ def make_clips(photos: Path, video: Path | None, folder: Path) -> None:
     files = sorted(f for f in photos.iterdir() if f.suffix.lower() in ENDINGS)
     held_out, rest = files[::HOLD_OUT], [f for i, f in enumerate(files) if i % HOLD_OUT]
     for number in range(MOSAICS):
-        name = f"m{number}"
-        if all((folder / f"{name}_q{qp}.npz").exists() for qp in QPS):
-            continue
-        clip = mosaic(rest if number else held_out, np.random.default_rng(number))
-        code_clip(clip, folder, name)
+        yield f"m{number}", partial(mosaic, rest if number else held_out, np.random.default_rng(number))
     entries = json.loads((video / "clips.json").read_text()) if video else []
     for entry in entries:
-        if entry["use"] != "train":
-            continue
-        assert video is not None
-        with open_source(video / entry["path"]) as source:
-            pictures = [
-                picture.with_chroma(Chroma.C420) for picture, _ in zip(source, range(FRAMES), strict=False)
-            ]
-        scale = min(Fraction(1), Fraction(854, entry["width"]))
-        code_clip(reduced_clip(pictures, scale), folder, entry["name"])
+        if entry["use"] == "train":
+            assert video is not None
+            yield entry["name"], partial(_read_reduced, video / entry["path"], entry["width"])
+
+
+def _read_reduced(path: Path, width: int) -> list[Picture]:
+    with open_source(path) as source:
+        pictures = [p.with_chroma(Chroma.C420) for p, _ in zip(source, range(FRAMES), strict=False)]
+    return reduced_clip(pictures, min(Fraction(1), Fraction(854, width)))
+
+
+def make_clips(photos: Path, video: Path | None, folder: Path) -> None:
+    """Code everything that training needs; what is there already is left alone."""
+    for name, make in training_clips(photos, video):
+        if not all((folder / f"{name}_q{qp}.npz").exists() for qp in QPS):
+            code_clip(make(), folder, name)
 
 
 def layers_of(stream: bytes) -> tuple[list[int], int]:
@@ -205,7 +209,7 @@ def layers_of(stream: bytes) -> tuple[list[int], int]:
     return [layers[poc] for poc in sorted(layers)], key_qp
 
 
-def _kept(layers: Sequence[int], rng: np.random.Generator) -> set[int]:
+def kept_frames(layers: Sequence[int], rng: np.random.Generator) -> set[int]:
     """Numbers of the frames that are kept."""
     kept: set[int] = set()
     for layer in set(layers):
@@ -215,10 +219,10 @@ def _kept(layers: Sequence[int], rng: np.random.Generator) -> set[int]:
     return kept
 
 
-def _patches(picture: Picture) -> list[NDArray[np.uint16]]:
+def patches_of(picture: Picture, side: int = PATCH) -> list[NDArray[np.uint16]]:
     """Side by side from the top left corner, each as one row of samples."""
     height, width = picture.planes[0].shape
-    steps = (PATCH, PATCH // 2, PATCH // 2)
+    steps = (side, side // 2, side // 2)
     return [
         np.concatenate(
             [
@@ -226,6 +230,6 @@ def _patches(picture: Picture) -> list[NDArray[np.uint16]]:
                 for plane, s in zip(picture.planes, steps, strict=True)
             ]
         )
-        for y in range(height // PATCH)
-        for x in range(width // PATCH)
+        for y in range(height // side)
+        for x in range(width // side)
     ]

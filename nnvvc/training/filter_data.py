@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from nnvvc.errors import InputError
 from nnvvc.files import atomic_path
-from nnvvc.media.colour import rgb_to_picture
+from nnvvc.media.colour import KR_KB, rgb_to_picture
 from nnvvc.picture import Matrix, Picture, PictureFormat
 from nnvvc.training.photos import read_rgb
 from nnvvc.vvc.tools import CodedFormat, DecoderSettings, VvcSettings, decoder, encoder
@@ -36,8 +36,6 @@ SHARES: Mapping[str, int] = {"1/2": 3, "1": 2, "3/4": 2, "1/4": 2}
 MOSAIC = 1024
 """Largest side of a mosaic, luma samples."""
 
-BT709 = (0.2126, 0.0722)
-
 
 @dataclass(frozen=True)
 class CodedFile:
@@ -49,6 +47,7 @@ class CodedFile:
     index: NDArray[np.int64]
     planes: NDArray[np.uint16]
     matrix: tuple[float, float]
+    layer: NDArray[np.int64]
 
     @classmethod
     def read(cls, path: Path) -> "CodedFile":
@@ -56,7 +55,9 @@ class CodedFile:
         with np.load(path) as stored:
             kr, kb = stored["matrix"].tolist()
             fraction = Fraction(int(scale[0]), int(scale[1:]))
-            return cls(int(part), fraction, int(qp), stored["idx"], stored["planes"], (kr, kb))
+            index = stored["idx"]
+            layer = stored["layer"] if "layer" in stored else np.zeros(len(index), np.int64)
+            return cls(int(part), fraction, int(qp), index, stored["planes"], (kr, kb), layer)
 
     @staticmethod
     def path(folder: Path, part: int, scale: Fraction, qp: int) -> Path:
@@ -98,7 +99,7 @@ def make_patches(
                 continue
             planes = code_patches([pictures[i] for i in index], qp, preset)
             with atomic_path(target) as path:
-                np.savez(path, idx=index, planes=planes, matrix=np.array(BT709))
+                np.savez(path, idx=index, planes=planes, matrix=np.array(KR_KB[Matrix.BT709]))
 
 
 def cut_patches(photos: Sequence[Path], rng: np.random.Generator) -> NDArray[np.uint8]:

@@ -12,11 +12,19 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nnvvc.models.filters import PictureFilter, enlargement, filter_config, load_filter, save_filter
+from nnvvc.models.filters import (
+    FilterConfig,
+    PictureFilter,
+    enlargement,
+    filter_config,
+    load_filter,
+    save_filter,
+)
 from nnvvc.models.tasknets import TaskNetwork, feature_loss
-from nnvvc.training.filter_data import PATCH, CodedFile, make_patches
+from nnvvc.training.filter_data import CodedFile, make_patches
 from nnvvc.training.photos import data_folder
 from nnvvc.training.runner import to_device
+from nnvvc.training.video_patches import make_video_patches
 
 FEATURES: dict[str, tuple[str, ...]] = {
     "nanodet_plus_m": ("feat8", "feat16", "feat32"),
@@ -25,8 +33,8 @@ FEATURES: dict[str, tuple[str, ...]] = {
 }
 """Per loss network the outputs whose distance to the original's is minimised."""
 
-CROP = 224
-"""Side of the part of a patch that the loss looks at."""
+BORDER = 32
+"""By how much the part of a patch that the loss looks at is smaller, luma samples."""
 
 HELD_OUT = 64
 """The first patches of part 0 are for validation only."""
@@ -37,28 +45,29 @@ VALIDATED = 6
 
 @dataclass(frozen=True)
 class View:
-    """The part of a patch that the loss networks see: CROP samples each way from here."""
+    """The part of a patch that the loss networks see: from here on, all but BORDER samples each way."""
 
-    top: int
-    left: int
+    top: int = BORDER // 2
+    left: int = BORDER // 2
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "View":
         """A random one: at a single place filters learn patterns that please a network at one phase of its
         strides, and at no other.
         """
-        return cls(*rng.integers(0, PATCH - CROP + 1, 2).tolist())
+        return cls(*rng.integers(0, BORDER + 1, 2).tolist())
 
     def __call__(self, rgb: Tensor) -> Tensor:
-        """(N, 3, CROP, CROP) of patches (N, 3, PATCH, PATCH)."""
-        part = rgb[..., self.top : self.top + CROP, self.left : self.left + CROP]
+        """(N, 3, side - BORDER, side - BORDER) of square patches (N, 3, side, side)."""
+        side = rgb.shape[-1] - BORDER
+        part = rgb[..., self.top : self.top + side, self.left : self.left + side]
         return part.contiguous(memory_format=torch.channels_last)
 
 
 class Batch(TypedDict):
-    """original: RGB (N, 3, 256, 256) in 0..1. matrix: (N, 2), Kr and Kb.
+    """original: RGB (N, 3, side, side) in 0..1. matrix: (N, 2), Kr and Kb.
 
-    luma, chroma, qp, scale, up: as `PictureFilter` takes them.
+    luma, chroma, qp, scale, up, layer: as `PictureFilter` takes them.
     """
 
     original: Tensor
@@ -67,6 +76,7 @@ class Batch(TypedDict):
     qp: Tensor
     scale: Tensor
     matrix: Tensor
+    layer: Tensor
     up: int
 
 
@@ -117,13 +127,13 @@ class CodedPatches:
             if file.part == 0
             for row in range(int(np.searchsorted(file.index, HELD_OUT)))
         ]
-        return self._batch(rows[:VALIDATED]) if rows else None
+        return self._batch(rows[:: -(-len(rows) // VALIDATED)]) if rows else None
 
     def _batch(self, rows: list[tuple[CodedFile, int]]) -> Batch:
         scale = rows[0][0].scale
-        side = int(PATCH * scale)
-        samples = torch.from_numpy(np.stack([file.planes[row] for file, row in rows]).astype(np.float32))
         rgb = np.stack([self._originals[file.part][file.index[row]] for file, row in rows])
+        side = int(rgb.shape[1] * scale)
+        samples = torch.from_numpy(np.stack([file.planes[row] for file, row in rows]).astype(np.float32))
         return {
             "original": torch.from_numpy(rgb).permute(0, 3, 1, 2).float() / 255,
             "luma": (samples[:, : side * side].view(-1, 1, side, side) - 64) / 876,
@@ -131,6 +141,7 @@ class CodedPatches:
             "qp": torch.tensor([float(file.qp) for file, _ in rows]),
             "scale": torch.full((len(rows),), float(scale)),
             "matrix": torch.tensor([file.matrix for file, _ in rows]),
+            "layer": torch.tensor([float(file.layer[row]) for file, row in rows]),
             "up": enlargement(scale),
         }
 
@@ -153,27 +164,67 @@ def to_rgb(luma: Tensor, chroma: Tensor, matrix: Tensor, size: tuple[int, int]) 
 @torch.no_grad()
 def plainly_enlarged(batch: Batch) -> Tensor:
     """RGB of the decoded pictures without filter, at full size."""
-    luma = F.interpolate(batch["luma"], (PATCH, PATCH), mode="bicubic")
-    return to_rgb(luma, batch["chroma"], batch["matrix"], (PATCH, PATCH))
+    size = batch["original"].shape[2], batch["original"].shape[3]
+    luma = F.interpolate(batch["luma"], size, mode="bicubic")
+    return to_rgb(luma, batch["chroma"], batch["matrix"], size)
 
 
 def initialise(model: PictureFilter, other: PictureFilter, noise: float = 0.02) -> None:
-    """Copy weights of `other`; each branch that it lacks starts as its first one, with relative noise."""
-    state = other.state_dict()
+    """Copy weights of `other`; each branch that it lacks starts as its first one, with relative noise.
+
+    A smaller model keeps the channels of `other` that weigh most, and the first blocks.
+    """
+    state = _shrunk(other, model.config)
     for branch in range(other.config.branches, model.config.branches):
         for name, value in list(state.items()):
             if name.startswith("branches.0."):
                 copied = value + noise * value.std(correction=0) * torch.randn_like(value)
                 state[name.replace("branches.0.", f"branches.{branch}.")] = copied
-    model.load_state_dict(state)
+    wanted = model.state_dict()
+    for name, value in state.items():
+        # What the other one does not depend on has no effect at first.
+        if name in wanted and value.dim() == 2 and value.shape[1] < wanted[name].shape[1]:
+            state[name] = F.pad(value, (0, wanted[name].shape[1] - value.shape[1]))
+    model.load_state_dict({name: value for name, value in state.items() if name in wanted})
+
+
+def _shrunk(model: PictureFilter, config: FilterConfig) -> dict[str, Tensor]:
+    """The weights of `model` that a model of no more channels keeps."""
+    state = model.state_dict()
+    entries = ("enter", "down1", "down2")
+    kept = []
+    for name, width in zip(entries, config.widths, strict=True):
+        weight = state[f"{name}.conv.weight"].square().sum((1, 2, 3))
+        kept.append(weight.topk(width).indices.sort().values)
+    k0, k1, k2 = kept
+    everything = {
+        "enter": (k0, None), "down1": (k1, k0), "down2": (k2, k1), "blocks1": (k1, k1), "blocks2": (k2, k2),
+        "blocks3": (k1, k1), "up1": (_shuffled(k1), k2), "up0": (_shuffled(k0), k1),
+    }  # fmt: skip
+    result = {}
+    for name, value in state.items():
+        stage = name.split(".")[0]
+        outputs, inputs = everything.get(stage, (None if ".heads." in name else k0, k0))
+        if outputs is not None:
+            value = value[outputs]
+        if value.dim() == 4 and inputs is not None:
+            value = value[:, inputs]
+        result[name] = value
+    return result
+
+
+def _shuffled(channels: Tensor) -> Tensor:
+    """The inputs of a pixel shuffle by 2 that become these channels."""
+    return (4 * channels[:, None] + torch.arange(4)).flatten()
 
 
 class FilterTask:
     """The task that the training runner drives.
 
     folder: coded patches; made of the pictures in `photos` (default: `train` in the folder that NNVVC_DATA
-    names) where they are missing. networks: folder of the task networks. start: filter to start from, with
-    one branch or as many. config: fields of `FilterConfig`. shares: how often each scale is drawn. batch:
+    names) where they are missing; for a filter of video of clips that are made of them, and of those in
+    `video`. networks: folder of the task networks. start: filter to start from, with one branch or as many,
+    and no fewer channels. config: fields of `FilterConfig`. shares: how often each scale is drawn. batch:
     pictures per step. networks_per_step: how many of `FEATURES` judge a step. pixel_weight: of the mean
     squared error of RGB in 0..1. temperature: of the competition at the beginning and at the end, in units of
     the loss; used where the filter has several branches.
@@ -183,6 +234,7 @@ class FilterTask:
         self,
         folder: str,
         photos: str | None = None,
+        video: str | None = None,
         networks: str | None = None,
         start: str | None = None,
         config: dict[str, Any] | None = None,
@@ -192,10 +244,14 @@ class FilterTask:
         pixel_weight: float = 20.0,
         temperature: tuple[float, float] = (0.1, 0.002),
     ) -> None:
-        if photos is not None or not list(Path(folder).glob("p*_s*_q*.npz")):
-            make_patches(sorted(data_folder(photos, "train").glob("*.*")), Path(folder))
-        self.patches = CodedPatches(Path(folder))
         self.model = PictureFilter(filter_config(config or {}))
+        if photos is not None or not list(Path(folder).glob("p*_s*_q*.npz")):
+            pictures = data_folder(photos, "train")
+            if self.model.config.video:
+                make_video_patches(pictures, data_folder(video, "video"), Path(folder))
+            else:
+                make_patches(sorted(pictures.glob("*.*")), Path(folder))
+        self.patches = CodedPatches(Path(folder))
         if start:
             initialise(self.model, load_filter(Path(start)))
         self.networks = {name: TaskNetwork(name, Path(networks) if networks else None) for name in FEATURES}
@@ -239,9 +295,10 @@ class FilterTask:
         """Loss of every branch, (branches, N, grid, grid)."""
         n, k = len(batch["qp"]), self.model.config.branches
         inputs = (batch["luma"], batch["chroma"], batch["qp"], batch["scale"], batch["up"])
-        filtered = self.model(*inputs, tuple(range(k)))
+        filtered = self.model(*inputs, tuple(range(k)), batch["layer"])
         luma, chroma = (torch.cat(planes) for planes in zip(*filtered, strict=True))
-        rgb = to_rgb(luma, chroma, batch["matrix"].repeat(k, 1), (PATCH, PATCH))
+        size = batch["original"].shape[2], batch["original"].shape[3]
+        rgb = to_rgb(luma, chroma, batch["matrix"].repeat(k, 1), size)
         return self.distortion(rgb, batch["original"], names, view, grid).view(k, n, grid, grid)
 
     def distortion(
@@ -268,7 +325,7 @@ class FilterTask:
         """Loss on held-out patches per scale, as a ratio to that without filter (best branch per block)."""
         results: dict[str, float] = {}
         device = next(self.model.parameters()).device
-        view = View((PATCH - CROP) // 2, (PATCH - CROP) // 2)
+        view = View()
         grid = 2 if self.model.config.branches > 1 else 1
         for scale in self.patches.scales:
             ratios = []

@@ -2,6 +2,7 @@
 planes.
 """
 
+import copy
 import os
 from pathlib import Path
 
@@ -39,13 +40,20 @@ def read_rgb(file: Path) -> NDArray[np.uint8]:
 
 
 class Photos:
-    """All pictures of a folder, uint8 RGB. `hold_out` leaves every n-th one out (0: none)."""
+    """All pictures of a folder, uint8 RGB."""
 
     def __init__(self, folder: Path, limit: int | None = None) -> None:
         files = sorted(f for f in folder.glob("*") if f.suffix.lower() in ENDINGS)[:limit]
         if not files:
             raise InputError(f"no pictures in {folder}")
         self.pictures = [read_rgb(f) for f in files]
+
+    def divided(self, every: int) -> tuple["Photos", "Photos"]:
+        """Every so many pictures, and the others."""
+        parts = copy.copy(self), copy.copy(self)
+        parts[0].pictures = self.pictures[::every]
+        parts[1].pictures = [p for i, p in enumerate(self.pictures) if i % every]
+        return parts
 
     def crop(
         self, rng: np.random.Generator, size: int, low: float = 0.5, high: float = 0.9

@@ -13,11 +13,12 @@ import torch
 from nnvvc.adapt import block_choice
 from nnvvc.api import decode_chunks, encode_frames
 from nnvvc.bitstream.demuxer import Demuxer
+from nnvvc.bitstream.key_slice import PictureCodec
 from nnvvc.bitstream.nal import NalHeader, NalUnitType
 from nnvvc.bitstream.sei import SeiType, read_known, read_sei
 from nnvvc.codecs import filtering
 from nnvvc.codecs.hybrid import HybridCodec
-from nnvvc.codecs.key_pictures import IntraKeys
+from nnvvc.codecs.key_pictures import DecodedKey, IntraKeys
 from nnvvc.codecs.neural_filter import NeuralFilter
 from nnvvc.errors import ConfigError, UnknownModel
 from nnvvc.models import registry
@@ -34,7 +35,7 @@ from nnvvc.models.restoration import (
     quantiser_step,
     save_restoration,
 )
-from nnvvc.options import DecodeOptions, EncodeOptions, Purpose
+from nnvvc.options import PURPOSES, DecodeOptions, EncodeOptions, Purpose
 from nnvvc.picture import Picture, PictureFormat, VideoFormat
 from nnvvc.vvc.tools import Gop, VvcSettings
 from tests.models.test_tasknets import make_network
@@ -54,10 +55,33 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     save_restoration(people, tmp_path / "filter_people.safetensors", {})
     path = tmp_path / "filter_machines.safetensors"
     save_filter(model, path, {})
+    save_filter(by_layer(), tmp_path / "filter_video.safetensors", {})
     monkeypatch.setattr(registry, "WEIGHTS", tmp_path)
     registry.reference.cache_clear()
     yield path
     registry.reference.cache_clear()
+
+
+def by_layer() -> PictureFilter:
+    """Adds 0.1 to luma, and 0.02 more for every layer above the key pictures."""
+    config = FilterConfig((4, 4, 4), (0, 0), ups=(1, 2), video=True)
+    model = PictureFilter(config).requires_grad_(False)
+    # One channel knows the layer and nothing else, from its way up to the heads.
+    for rows in (
+        model.enter.conv.weight[0],
+        model.enter.conv.bias[:1],
+        model.enter.bias.weight[0],
+        model.up0.conv.weight[:4],
+        model.up0.conv.bias[:4],
+        model.branches[0].block.second.weight[0],
+        model.branches[0].block.second.bias[:1],
+    ):
+        rows.zero_()
+    model.up0.bias.weight[:4, 5] = 3
+    for up, head in model.branches[0].heads.items():
+        head.bias[: 4 * int(up) ** 2] = 0.1
+        head.weight[: 4 * int(up) ** 2, 0, 1, 1] = 0.02
+    return model
 
 
 def video(width: int = 150, height: int = 98, *, still: bool = False) -> VideoFormat:
@@ -132,14 +156,42 @@ def test_hybrid_streams_are_filtered_and_still_play(purpose: Purpose, gop: Gop) 
     )
     assert len(shown) == len(plain) == fmt.frames
     step = float(quantiser_step(torch.tensor(QP - KEY_QP_OFFSET))) * OUTPUT_UNIT
-    for a, b in zip(shown, plain, strict=True):
-        wanted = 219 * (0.1 if purpose == "machines" else step)
+    units = Demuxer([stream])
+    layers = {unit.poc: 0 if unit.irap else unit.temporal_id + 1 for unit in units}
+    assert len(set(layers.values())) == (3 if gop == "ra" else 1)
+    for number, (a, b) in enumerate(zip(shown, plain, strict=True)):
+        wanted = 219 * (0.1 + 0.02 * layers.get(number, 0) if purpose == "machines" else step)
         assert abs((a.planes[0].astype(int) - b.planes[0]).mean() - wanted) < 0.7
     first = Demuxer([stream]).first
     kinds = [m.type for n in first.nals if n[1] >> 3 == NalUnitType.PREFIX_SEI for m in read_sei(n)]
     assert kinds.count(SeiType.NNPF_CHARACTERISTICS) == 1
     exported = b"".join(coder.export(Demuxer([stream])))
     assert len(list(decode_chunks([exported]))) == fmt.frames
+
+
+@pytest.mark.parametrize("filter_name", ["machines", "none"])
+def test_machines_see_learned_key_pictures_as_they_are(filter_name: str) -> None:
+    """People and VVC get what the adapter makes of them."""
+
+    class Learned(IntraKeys):
+        def decode(self, codec: PictureCodec, data: bytes, fmt: PictureFormat) -> DecodedKey:
+            found = super().decode(codec, data, fmt).picture
+            learned = tuple(np.full_like(p, 400) for p in found.planes)
+            return DecodedKey(found, Picture(learned, found.format))
+
+    fmt = video()
+    settings = VvcSettings(QP, "faster", 4, "ra", threads=1)
+    options = EncodeOptions(codec="hybrid", vvc=settings, filter=filter_name, scale=Fraction(1, 2))
+    keys = Learned(settings, fmt.fps)
+    coder = HybridCodec(lambda *_: keys, lambda _: keys)
+    stream = b"".join(coder.encode(iter(frames(fmt)), fmt, options))
+    machines, people = (
+        list(coder.decode(Demuxer([stream]), DecodeOptions(purpose=purpose))) for purpose in PURPOSES
+    )
+    assert [bool((p.planes[0] == 100).all()) for p in machines] == [True, False, False, False, True]
+    for seen, shown in zip(machines[1:4], people[1:4], strict=True):
+        difference = abs((seen.planes[0].astype(int) - shown.planes[0]).mean())
+        assert difference > 20 if filter_name == "machines" else difference == 0
 
 
 def test_coded_depth_is_kept_on_demand() -> None:
@@ -180,7 +232,7 @@ def test_videos_announce_the_filter_in_standard_messages(scale: Fraction) -> Non
     assert len(activations) == (2 if scale == 1 else 0)
     assert None not in characteristics + activations
     values = characteristics[0][1]
-    assert values["nnpfc_uri"] == f"nnvvc:64:{registry.reference(registry.FILTER_MACHINES).digest.hex()}"
+    assert values["nnpfc_uri"] == f"nnvvc:66:{registry.reference(registry.FILTER_VIDEO).digest.hex()}"
     if scale == 1:
         assert (values["nnpfc_purpose"], values["nnpfc_for_machine_analysis_idc"]) == (1, 3)
     else:

@@ -17,7 +17,7 @@ from nnvvc.bitstream.key_slice import PictureCodec
 from nnvvc.bitstream.nal import NalUnitType
 from nnvvc.bitstream.payload import PayloadKind
 from nnvvc.codecs.hybrid import HybridCodec
-from nnvvc.codecs.key_pictures import ChosenKeys, CodedKey, IntraKeys, KeyPictureCoder
+from nnvvc.codecs.key_pictures import ChosenKeys, CodedKey, DecodedKey, IntraKeys, KeyPictureCoder
 from nnvvc.errors import ConfigError, DamagedStream, StreamError
 from nnvvc.options import DecodeOptions, EncodeOptions
 from nnvvc.picture import Picture, PictureFormat, VideoFormat
@@ -26,7 +26,7 @@ from tests.bitstream.conftest import decode as decode_by_ffmpeg
 from tests.bitstream.conftest import moving_picture
 
 
-class Coarse:
+class Coarse(KeyPictureCoder):
     """Samples at half size, quantised by the QP and deflated."""
 
     models = (ModelReference(1000, b"test"),)
@@ -35,9 +35,10 @@ class Coarse:
         step = 8 + qp
         levels = [(p[::2, ::2] // step).astype(np.uint8) for p in picture.planes]
         data = bytes([qp]) + zlib.compress(b"".join(level.tobytes() for level in levels))
-        return CodedKey(PictureCodec.LEARNED, data, self.decode(PictureCodec.LEARNED, data, picture.format))
+        found = self.decode(PictureCodec.LEARNED, data, picture.format)
+        return CodedKey(PictureCodec.LEARNED, data, found.picture)
 
-    def decode(self, codec: PictureCodec, data: bytes, fmt: PictureFormat) -> Picture:
+    def decode(self, codec: PictureCodec, data: bytes, fmt: PictureFormat) -> DecodedKey:
         try:
             levels = np.frombuffer(zlib.decompress(data[1:]), np.uint8).astype(np.uint16)
         except zlib.error as error:
@@ -49,7 +50,8 @@ class Coarse:
             large = small.repeat(2, 0).repeat(2, 1)[:height, :width]
             planes.append(np.minimum(large, 1023).astype(np.uint16))
             start += rows * columns
-        return Picture(tuple(planes), fmt)
+        picture = Picture(tuple(planes), fmt)
+        return DecodedKey(picture, picture)
 
 
 def codec(coder: KeyPictureCoder) -> HybridCodec:
@@ -163,8 +165,8 @@ def test_key_pictures_of_noise_need_a_coarser_step() -> None:
             data = zlib.compress(picture.tobytes())
             return CodedKey(PictureCodec.LEARNED, data, picture)
 
-        def decode(self, codec: PictureCodec, data: bytes, fmt: PictureFormat) -> Picture:
-            return Picture.frombytes(zlib.decompress(data), fmt)
+        def decode(self, codec: PictureCodec, data: bytes, fmt: PictureFormat) -> DecodedKey:
+            return DecodedKey(Picture.frombytes(zlib.decompress(data), fmt))
 
     frames, fmt = video(20, bit_depth=10)
     slopes = (np.fromfunction(lambda y, x: 200 + 2 * x + y, p.shape) for p in frames[0].planes)
@@ -201,6 +203,28 @@ def test_the_better_coder_is_chosen_for_each_picture() -> None:
     for coders in ((Coarse(), Grey()), (Grey(), Coarse())):
         assert ChosenKeys(*coders).encode(picture, 20).data == good.data
     assert good.data != poor.data
+
+
+def test_full_effort_keeps_the_key_picture_that_its_group_is_best_with() -> None:
+    """By itself the costly one is worse; the pictures after it, which are the same, pay for it."""
+
+    class Costly(Coarse):
+        def encode(self, picture: Picture, qp: int) -> CodedKey:
+            return super().encode(picture, 0)
+
+    class Cheap(Coarse):
+        def encode(self, picture: Picture, qp: int) -> CodedKey:
+            return super().encode(picture, 120)
+
+    frames, fmt = video(1)
+    frames = frames * 12
+    coder = codec(ChosenKeys(Costly(), Cheap()))
+    streams = [encode(frames, fmt, coder, effort=effort) for effort in ("normal", "full")]
+    shown = [decoded(stream, coder) for stream in streams]
+    assert len(shown[0]) == len(shown[1]) == 12
+    errors = [np.mean([mean_error(a, b) for a, b in zip(s, frames, strict=True)]) for s in shown]
+    assert errors[1] < errors[0]
+    assert streams[0] != streams[1]
 
 
 def test_damage_to_a_key_picture_is_an_error_or_concealed() -> None:

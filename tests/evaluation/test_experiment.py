@@ -180,3 +180,17 @@ def test_compare_says_what_moved(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert run_compare(Namespace(first=files[0], second=files[1])) == 0
     text = capsys.readouterr().out
     assert "VVenC qp 22: bytes 100 -> 90 (-10)" in text and "c: BD-rate over AP -10 % -> nothing" in text
+
+
+def test_what_people_see_of_a_stream_for_machines_is_decoded_apart(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NNVVC_DATA", str(data))
+    spec = {"name": {"options": {"codec": "hybrid", "for": "machines"}, "points": {"qp": [40]}}}
+    (curve,) = read_curves(spec)
+    (item, *_) = load_data(SPEC["data"], tmp_path / "sources").items  # type: ignore[arg-type]
+    plan = curve.plan(item, 40)
+    assert "machines" in plan.decode and plan.for_people is not None
+    assert "machines" not in plan.for_people and plan.for_people not in plan.commands
+    (plain,) = read_curves({"name": {"options": {"codec": "hybrid"}, "points": {"qp": [40]}}})
+    assert plain.plan(item, 40).for_people is None
