@@ -23,7 +23,15 @@ FEATURES = {
     "picodet_s": ("feat8", "feat16"),
     "squeezenet_v1.1": ("f1", "f3"),
 }
-"""The networks that choose, and the outputs they are compared at."""
+"""The networks that choose between filters, and the outputs they are compared at."""
+
+DETECTORS = {
+    "nanodet_plus_m": ("feat8", "feat16", "feat32"),
+    "picodet_s": ("feat8", "feat16", "feat32"),
+}
+"""Those that say what a whole picture is worth: detection falls off with these features, less with those of a
+classifier.
+"""
 
 
 def map_shape(width: int, height: int) -> tuple[int, int]:
@@ -36,9 +44,9 @@ def available() -> bool:
     return FOLDER_VARIABLE in os.environ
 
 
-@lru_cache(maxsize=1)
-def _networks() -> dict[str, TaskNetwork]:
-    return {name: TaskNetwork(name).requires_grad_(False) for name in FEATURES}
+@lru_cache(maxsize=4)
+def _network(name: str) -> TaskNetwork:
+    return TaskNetwork(name).requires_grad_(False)
 
 
 def choose(candidates: Sequence[Picture], original: Picture) -> BlockMap:
@@ -58,10 +66,30 @@ def block_losses(candidates: Sequence[Picture], original: Picture) -> NDArray[np
     grid = map_shape(original.format.width, original.format.height)
     pictures = [_tensor(p) for p in (original, *candidates)]
     total = torch.zeros(len(candidates), *grid)
-    for name, network in _networks().items():
-        wanted, *found = (network(p, FEATURES[name]) for p in pictures)
+    for name, outputs in FEATURES.items():
+        wanted, *found = (_network(name)(p, outputs) for p in pictures)
         total += torch.cat([feature_loss(f, wanted, grid) for f in found])
     return (total / len(FEATURES)).numpy()
+
+
+class PictureLoss:
+    """Feature loss of whole pictures for detectors, the mean over the networks."""
+
+    @torch.inference_mode()
+    def __init__(self, original: Picture) -> None:
+        """Raises ConfigError where the loss networks are not there."""
+        picture = _tensor(original)
+        self._wanted = {name: _network(name)(picture, outputs) for name, outputs in DETECTORS.items()}
+
+    @torch.inference_mode()
+    def __call__(self, candidate: Picture) -> float:
+        """candidate: of the original's size."""
+        picture = _tensor(candidate)
+        losses = [
+            feature_loss(_network(name)(picture, outputs), self._wanted[name])
+            for name, outputs in DETECTORS.items()
+        ]
+        return float(torch.stack(losses).mean())
 
 
 def _tensor(picture: Picture) -> Tensor:

@@ -68,7 +68,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     add("--finetune", type=float, default=0.0, metavar="SECONDS", help="time to optimise each latent for")
     add("--profile", choices=PROFILES, default="base", help="of the learned codec (default %(default)s)")
-    add("--effort", choices=EFFORTS, default="normal", help="full: try each group with every key picture")
+    add(
+        "--effort",
+        choices=EFFORTS,
+        default="normal",
+        help="full: choose key pictures, and QPs of pictures for machines, by trial",
+    )
     add("--workers", type=int, default=1, metavar="N", help="closed groups encoded at a time")
     add("--threads", type=int, default=2, metavar="N", help="of the VVC encoder (default %(default)s)")
     add("--encoder", choices=tuple(ENCODERS), default="ffmpeg", help="VVC encoder (default %(default)s)")

@@ -4,8 +4,10 @@ from dataclasses import replace
 from fractions import Fraction
 
 from nnvvc.bitstream.header import scaled_size
+from nnvvc.media.resample import resample
 from nnvvc.options import EncodeOptions, Purpose
-from nnvvc.picture import PictureFormat
+from nnvvc.picture import Picture, PictureFormat
+from nnvvc.vvc.tools import from_coded
 
 AUTOMATIC_SCALES: dict[Purpose, tuple[tuple[Fraction, int], ...]] = {
     "people": ((Fraction(1, 2), 56), (Fraction(3, 4), 50)),
@@ -32,3 +34,9 @@ def scaled_format(source: PictureFormat, scale: Fraction) -> PictureFormat:
     """The format of source pictures at their coded scale."""
     width, height = scaled_size(source.width, source.height, scale)
     return replace(source, width=width, height=height)
+
+
+def restored(picture: Picture, scaled: PictureFormat, source: PictureFormat) -> Picture:
+    """A decoded picture in the source's format."""
+    small = from_coded(picture, scaled)
+    return Picture(resample(small, source.width, source.height).planes, source)

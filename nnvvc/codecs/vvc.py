@@ -17,7 +17,7 @@ from nnvvc.bitstream.sei import SeiMessage, write_sei
 from nnvvc.codecs import filtering
 from nnvvc.codecs.base import DecodedVideo
 from nnvvc.codecs.output_order import OutputOrder
-from nnvvc.codecs.scale import coded_scale, scaled_format
+from nnvvc.codecs.scale import coded_scale, restored, scaled_format
 from nnvvc.codecs.vvc_pictures import Reconstruction, coded_format_of, decoded, vvc_bytes
 from nnvvc.errors import DamagedStream, InputError
 from nnvvc.media.resample import resample
@@ -31,7 +31,6 @@ from nnvvc.vvc.tools import (
     coded_format,
     decoder,
     encoder,
-    from_coded,
     to_coded,
 )
 
@@ -62,6 +61,10 @@ class VvcCodec:
             hash_type = {"SEIDecodedPictureHash": _HASH_TYPES[options.picture_hash]}
             settings = replace(settings, params=hash_type | dict(settings.params))
         taken = list(not_empty(frames)) if video.still else not_empty(frames)
+        if isinstance(taken, list) and purpose == "machines" and options.effort == "full":
+            from nnvvc.codecs.quality_choice import chosen_qp
+
+            settings = replace(settings, qp=chosen_qp(taken[0], header, source, options))
         adaptation = adaptation_for(options, video)
         if adaptation is not None:
             taken = adaptation.originals.watch(taken)
@@ -276,12 +279,6 @@ def for_people(
     apply = PeopleFilter(used, source, target, key_qp, conceal)
     shown = (apply(picture, order.next()) for picture in pictures)
     return DecodedVideo(replace(header.source, picture=target), shown, notes)
-
-
-def restored(picture: Picture, scaled: PictureFormat, source: PictureFormat) -> Picture:
-    """A decoded picture in the source's format."""
-    small = from_coded(picture, scaled)
-    return Picture(resample(small, source.width, source.height).planes, source)
 
 
 def _size(unit: AccessUnit) -> CodedSize:

@@ -303,10 +303,10 @@ def test_several_filters_are_chosen_by_block(
         (tmp_path / f"{name}.json").write_text(json.dumps({"input": given}))
     monkeypatch.setenv("NNVVC_NETS", str(tmp_path))
     monkeypatch.setattr(block_choice, "FEATURES", dict.fromkeys(block_choice.FEATURES, ("feat8",)))
-    block_choice._networks.cache_clear()
+    block_choice._network.cache_clear()
     fmt = video(290, 130, still=True)
     stream = encoded(fmt)
-    block_choice._networks.cache_clear()
+    block_choice._network.cache_clear()
     (filtered,), (plain,) = decoded(stream, purpose="machines"), decoded(stream)
     # The filter that changes nothing is right for the picture, and everywhere.
     assert np.abs(filtered.planes[0].astype(int) - plain.planes[0]).max() <= 1
