@@ -70,9 +70,10 @@ class HybridCodec:
         if options.encoder not in _ENCODERS:
             raise ConfigError(f"--codec hybrid needs VVenC: --encoder {' or '.join(_ENCODERS)}")
         purpose = options.purpose or "machines"
+        params = dict(options.vvc.params)
         if purpose == "machines":
-            params = _NO_TEMPORAL_FILTER | dict(options.vvc.params)
-            options = replace(options, vvc=replace(options.vvc, params=params))
+            params = _NO_TEMPORAL_FILTER | params
+        options = replace(options, purpose=purpose, vvc=replace(options.vvc, params=params))
         scale = coded_scale(options, purpose)
         header = StreamHeader(Pipeline.HYBRID, video, scale)
         keys = self._encoding(options, header, purpose)

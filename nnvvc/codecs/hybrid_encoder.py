@@ -117,6 +117,9 @@ class HybridEncoder:
         self._coder = keys
         self._options = options
         self._settings = options.vvc
+        self._trial = GroupTrial(
+            options.vvc, self._fps, options.encoder, options.purpose or "machines", header.scale
+        )
         self._closed = options.vvc.gop in ("ra-closed", "ld")
         self._ready: deque[bytes] = deque()
         self._muxer: Muxer | AdaptedMuxer = Muxer(header, self._ready.append)
@@ -188,8 +191,7 @@ class HybridEncoder:
     def _code_key(self, group: Sequence[Picture]) -> _Key:
         """The first picture of a group, coded; the others are looked at where there is effort for it."""
         if self._options.effort == "full":
-            trial = GroupTrial(self._settings, self._fps, self._options.encoder)
-            coded = trial.best(group, self._coder.candidates(group[0], self._key_qp))
+            coded = self._trial.best(group, self._coder.candidates(group[0], self._key_qp))
         else:
             coded = self._coder.encode(group[0], self._key_qp)
         placed = to_coded(coded.picture, self._format)

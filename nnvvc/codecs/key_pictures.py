@@ -1,16 +1,14 @@
 """Coders of key pictures: what the hybrid pipeline needs of a picture codec."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Protocol
-
-import numpy as np
 
 from nnvvc.bitstream.demuxer import Demuxer
 from nnvvc.bitstream.header import ModelReference, StreamHeader
 from nnvvc.bitstream.key_slice import PictureCodec
 from nnvvc.bitstream.learned_picture import read_learned_picture
+from nnvvc.codecs.cost import rate_distortion
 from nnvvc.errors import DamagedStream
 from nnvvc.models import registry
 from nnvvc.options import EncodeOptions, Profile, Purpose
@@ -30,18 +28,19 @@ from nnvvc.vvc.tools import (
 
 @dataclass(frozen=True)
 class CodedKey:
-    """codec, data: what the stream carries. picture: what every decoder makes of it, 10 bits, 4:2:0."""
+    """codec, data: what the stream carries. picture: what every decoder makes of it, and other pictures refer
+    to. learned: what machines see instead, where the picture went through a learned codec. 10 bits, 4:2:0.
+    """
 
     codec: PictureCodec
     data: bytes
     picture: Picture
+    learned: Picture | None = None
 
 
 @dataclass(frozen=True)
 class DecodedKey:
-    """picture: what other pictures refer to, and people see. learned: what machines see instead, where the
-    picture went through a learned codec. 10 bits, 4:2:0.
-    """
+    """picture, learned: as in `CodedKey`."""
 
     picture: Picture
     learned: Picture | None = None
@@ -64,19 +63,6 @@ class KeyPictureCoder(Protocol):
 
     def decode(self, codec: PictureCodec, data: bytes, fmt: PictureFormat) -> DecodedKey:
         """The picture again; fmt: its format. Raises StreamError in its kinds."""
-
-
-def rate_distortion(shown: Sequence[Picture], originals: Sequence[Picture], size: int, qp: int) -> float:
-    """Squared error in 8-bit levels, and `size` bytes at their weight.
-
-    The weight is that of VVC's own decisions, 0.57 * 2 ** ((QP - 12) / 3) a bit (JVET-M0350). Both sides have
-    10 bits.
-    """
-    error = 0.0
-    for picture, original in zip(shown, originals, strict=True):
-        planes = zip(picture.planes, original.planes, strict=True)
-        error += sum(float(np.square(a.astype(np.int32) - b).sum()) for a, b in planes)
-    return error / 16 + 0.57 * 2 ** ((qp - 12) / 3) * 8 * size
 
 
 class IntraKeys(KeyPictureCoder):
@@ -169,7 +155,7 @@ class LearnedKeys(KeyPictureCoder):
 
         model = image_model(self.models[0])
         coded = encode_picture(model, picture, qp, self._profile, self._finetune_seconds)
-        return CodedKey(PictureCodec.LEARNED, coded.body, self._adapted(coded.picture, qp))
+        return CodedKey(PictureCodec.LEARNED, coded.body, self._adapted(coded.picture, qp), coded.picture)
 
     def decode(self, codec: PictureCodec, data: bytes, fmt: PictureFormat) -> DecodedKey:
         if codec is PictureCodec.VVC_INTRA:

@@ -12,6 +12,7 @@ from nnvvc.adapt.block_choice import PictureLoss, available
 from nnvvc.bitstream.access_unit import AccessUnits
 from nnvvc.bitstream.header import StreamHeader
 from nnvvc.bitstream.nal import split_annex_b
+from nnvvc.codecs.cost import price
 from nnvvc.codecs.filtering import filter_in, key_slice_qp
 from nnvvc.codecs.neural_filter import NeuralFilter
 from nnvvc.codecs.scale import restored
@@ -30,14 +31,6 @@ STEPS = (4, 2)
 """Steps of the search, in QP."""
 
 LOWEST, HIGHEST = 17, 57
-
-
-def price(qp: int) -> float:
-    """What a bit costs, in feature loss of a luma sample of the source.
-
-    Fitted to give about the rate of that QP on COCO val2017 at half size.
-    """
-    return float(0.6 * 2 ** ((qp - 35.3) / 4.5))
 
 
 def chosen_qp(picture: Picture, header: StreamHeader, scaled: PictureFormat, options: EncodeOptions) -> int:
@@ -64,7 +57,7 @@ def chosen_qp(picture: Picture, header: StreamHeader, scaled: PictureFormat, opt
     best = asked
     for step in STEPS:
         while True:
-            near = [qp for qp in (best - step, best, best + step) if _allowed(qp, asked)]
+            near = [qp for qp in (best, best + step, best - step) if _allowed(qp, asked)]
             nearest = min(near, key=cost)
             if nearest == best:
                 break

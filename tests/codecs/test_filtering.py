@@ -16,7 +16,7 @@ from nnvvc.bitstream.demuxer import Demuxer
 from nnvvc.bitstream.key_slice import PictureCodec
 from nnvvc.bitstream.nal import NalHeader, NalUnitType
 from nnvvc.bitstream.sei import SeiType, read_known, read_sei
-from nnvvc.codecs import filtering
+from nnvvc.codecs import cost, filtering, quality_choice
 from nnvvc.codecs.hybrid import HybridCodec
 from nnvvc.codecs.key_pictures import DecodedKey, IntraKeys
 from nnvvc.codecs.neural_filter import NeuralFilter
@@ -288,22 +288,70 @@ def test_tiles_join_without_a_seam(weights: Path, monkeypatch: pytest.MonkeyPatc
         assert np.abs(a.astype(int) - b).max() <= 1
 
 
+def use_loss_networks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small ones, made here."""
+    pytest.importorskip("onnx")
+    for name in block_choice.FEATURES:
+        make_network(folder / f"{name}.onnx")
+        given = {"order": "RGB", "mean": [0, 0, 0], "scale": [0.01, 0.01, 0.01]}
+        (folder / f"{name}.json").write_text(json.dumps({"input": given}))
+    monkeypatch.setenv("NNVVC_NETS", str(folder))
+    for features in ("FEATURES", "DETECTORS"):
+        names = getattr(block_choice, features)
+        monkeypatch.setattr(block_choice, features, dict.fromkeys(names, ("feat8",)))
+    block_choice._network.cache_clear()
+
+
+@pytest.mark.parametrize(("price", "wanted"), [(0.0, QP - quality_choice.FARTHEST), (1e9, 53)])
+def test_a_pictures_qp_follows_the_price_of_bits(
+    price: float, wanted: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_loss_networks(tmp_path, monkeypatch)
+    monkeypatch.setattr(quality_choice, "price", lambda _: price)
+    fmt = video(still=True)
+    settings = VvcSettings(qp=QP, preset="faster", gop="ai", threads=1)
+    options = EncodeOptions(
+        codec="vvc", purpose="machines", vvc=settings, effort="full", scale=Fraction(1, 2)
+    )
+    noise = np.random.default_rng(0).integers(60, 200, fmt.picture.plane_shapes[0]).astype(np.uint16)
+    noisy = Picture((noise, *frames(fmt)[0].planes[1:]), fmt.picture)
+    stream = Demuxer([b"".join(encode_frames([noisy], fmt, options))])
+    assert filtering.key_slice_qp(stream.first, stream.sets) == wanted - KEY_QP_OFFSET
+    monkeypatch.delenv("NNVVC_NETS")
+    with pytest.raises(ConfigError, match="NNVVC_NETS"):
+        list(encode_frames([noisy], fmt, options))
+
+
+def test_the_price_of_bits_rises_with_the_qp() -> None:
+    prices = [cost.price(qp) for qp in range(64)]
+    assert prices == sorted(prices) and prices[0] > 0
+
+
+def test_machines_have_a_cost_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NNVVC_NETS", raising=False)
+    assert cost.cost_for("machines", Fraction(1)) is cost.rate_distortion
+    use_loss_networks(tmp_path, monkeypatch)
+    originals = [p.with_bit_depth(10) for p in frames(video())] * 2
+    flat = Picture(tuple(np.full_like(p, 512) for p in originals[0].planes), originals[0].format)
+    measure = cost.cost_for("machines", Fraction(1, 2))
+    same, worse, longer = (
+        measure(shown, originals, size, QP)
+        for shown, size in ((originals, 100), ([flat] * 10, 100), (originals, 200))
+    )
+    assert same == pytest.approx(800 * cost.price(QP))
+    assert longer == pytest.approx(2 * same)
+    assert worse > same
+
+
 def test_several_filters_are_chosen_by_block(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("onnx")
     model = PictureFilter(FilterConfig(widths=(4, 4, 4), blocks=(0, 0), branches=3)).requires_grad_(False)
     for number, branch in enumerate(model.branches):
         branch.heads["1"].bias[:4] = (0.1, 0.0, -0.1)[number]
     save_filter(model, weights, {})
     registry.reference.cache_clear()
-    for name in block_choice.FEATURES:
-        make_network(tmp_path / f"{name}.onnx")
-        given = {"order": "RGB", "mean": [0, 0, 0], "scale": [0.01, 0.01, 0.01]}
-        (tmp_path / f"{name}.json").write_text(json.dumps({"input": given}))
-    monkeypatch.setenv("NNVVC_NETS", str(tmp_path))
-    monkeypatch.setattr(block_choice, "FEATURES", dict.fromkeys(block_choice.FEATURES, ("feat8",)))
-    block_choice._network.cache_clear()
+    use_loss_networks(tmp_path, monkeypatch)
     fmt = video(290, 130, still=True)
     stream = encoded(fmt)
     block_choice._network.cache_clear()
