@@ -7,7 +7,7 @@ import torch
 
 from nnvvc.adapt.block_choice import BLOCK, map_shape
 from nnvvc.bitstream.header import ModelReference
-from nnvvc.codecs.filter_planes import Planes, in_tiles, to_picture, to_tensors
+from nnvvc.codecs.filter_planes import Planes, in_tiles, reduced_precision, to_picture, to_tensors
 from nnvvc.entropy.block_map import BlockMap
 from nnvvc.models.filters import KEY_QP_OFFSET, enlargement, load_filter
 from nnvvc.models.registry import weights_of
@@ -72,7 +72,8 @@ class NeuralFilter:
         given = (self._qp, self._scale, self._up, filters, torch.tensor([float(layer)]))
 
         def apply(luma: torch.Tensor, chroma: torch.Tensor) -> list[Planes]:
-            results: list[Planes] = self._model(luma, chroma, *given)
+            with reduced_precision():
+                results: list[Planes] = self._model(luma, chroma, *given)
             return results
 
         with torch.inference_mode():

@@ -1,7 +1,6 @@
 """The filter for people on decoded pictures, as the messages in the stream have it."""
 
 from collections.abc import Callable
-from functools import cache
 
 import numpy as np
 import torch
@@ -9,7 +8,7 @@ from torch.func import functional_call
 
 from nnvvc.adapt.block_choice import BLOCK
 from nnvvc.bitstream.header import ModelReference
-from nnvvc.codecs.filter_planes import Planes, in_tiles, to_picture, to_tensors
+from nnvvc.codecs.filter_planes import Planes, in_tiles, reduced_precision, to_picture, to_tensors
 from nnvvc.codecs.filter_updates import Change, FilterState
 from nnvvc.codecs.output_order import PictureFacts
 from nnvvc.errors import StreamError
@@ -71,7 +70,7 @@ def filtered_planes(
 
     def apply(*part: torch.Tensor) -> list[Planes]:
         given = (*part, key_qp, layers)
-        with torch.autocast("cpu", torch.bfloat16, enabled=_has_bfloat16()):
+        with reduced_precision():
             return [functional_call(model, biases, given) if biases else model(*given)]
 
     (result,) = in_tiles(planes, 1, 1, apply)
@@ -81,10 +80,3 @@ def filtered_planes(
             mask = mask[: plane.shape[2], : plane.shape[3]]
             plane[:] = torch.where(mask, plain, plane)
     return result
-
-
-@cache
-def _has_bfloat16() -> bool:
-    """Whether the processor multiplies in bfloat16: the network sees differences, which need no more."""
-    supported: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return supported
