@@ -47,9 +47,6 @@ from nnvvc.vvc.tools import CODED_BIT_DEPTH, coded_format, decoder, to_coded
 _ENCODERS = ("ffmpeg", "vvencapp")
 """Those that are a VVenC; lossless key pictures are its settings."""
 
-_NO_TEMPORAL_FILTER = {"MCTF": "0", "BIM": "0"}
-"""VVenC smooths noise along motion before it codes: good for people, but detectors lose 4 % of the rate."""
-
 
 class HybridCodec:
     """Pipeline 1. The coders of key pictures can be others than the packaged ones, for tests."""
@@ -70,10 +67,7 @@ class HybridCodec:
         if options.encoder not in _ENCODERS:
             raise ConfigError(f"--codec hybrid needs VVenC: --encoder {' or '.join(_ENCODERS)}")
         purpose = options.purpose or "machines"
-        params = dict(options.vvc.params)
-        if purpose == "machines":
-            params = _NO_TEMPORAL_FILTER | params
-        options = replace(options, purpose=purpose, vvc=replace(options.vvc, params=params))
+        options = replace(options, purpose=purpose)
         scale = coded_scale(options, purpose)
         header = StreamHeader(Pipeline.HYBRID, video, scale)
         keys = self._encoding(options, header, purpose)
