@@ -103,9 +103,13 @@ class HybridCodec:
             stream.notes.append,
         )
         if used is None:
-            if options.purpose == "machines":
-                pictures = (order.next().learned or picture for picture in pictures)
-            return unfiltered(pictures, header, coded, options, stream.notes)
+
+            def seen(picture: Picture) -> Picture:
+                # What is known of a picture goes with it, or memory would grow with the video.
+                learned = order.next().learned
+                return learned if learned is not None and options.purpose == "machines" else picture
+
+            return unfiltered(map(seen, pictures), header, coded, options, stream.notes)
         if used.number == FILTER_PEOPLE:
             return for_people(pictures, order, used, header, options, qp, stream.notes)
         apply = neural_filter(used, header, coded, options, qp)
