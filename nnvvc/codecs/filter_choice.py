@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from nnvvc.adapt.block_choice import available, choose
-from nnvvc.bitstream.access_unit import AccessUnits
+from nnvvc.bitstream.access_unit import AccessUnit, AccessUnits
 from nnvvc.bitstream.header import StreamHeader
 from nnvvc.bitstream.nal import split_annex_b
 from nnvvc.bitstream.sei import SeiMessage
@@ -32,8 +32,14 @@ def choice_for(
     apply = NeuralFilter(used, scaled, original.format, header.scale, qp)
     if apply.filters == 1 or unit.size is None:
         return None
-    picture = next(decoder().decode(chunks, coded_format_of(unit.size), DecoderSettings()), None)
-    if picture is None:
-        raise ToolFailed("the VVC decoder gave no picture of a stream just encoded")
+    picture = still_picture(chunks, unit)
     blocks = choose(apply.candidates(picture, tuple(range(apply.filters))), original)
     return choice_message(blocks, apply.filters) if blocks.any() else None
+
+
+def still_picture(chunks: Sequence[bytes], unit: AccessUnit) -> Picture:
+    """The picture of a stream just encoded. unit: its access unit. Raises ToolFailed where there is none."""
+    if unit.size is not None:
+        for picture in decoder().decode(chunks, coded_format_of(unit.size), DecoderSettings()):
+            return picture
+    raise ToolFailed("the VVC decoder gave no picture of a stream just encoded")

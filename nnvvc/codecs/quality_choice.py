@@ -13,16 +13,16 @@ from nnvvc.bitstream.access_unit import AccessUnits
 from nnvvc.bitstream.header import StreamHeader
 from nnvvc.bitstream.nal import split_annex_b
 from nnvvc.codecs.cost import price
+from nnvvc.codecs.filter_choice import still_picture
 from nnvvc.codecs.filtering import filter_in, key_slice_qp
 from nnvvc.codecs.neural_filter import NeuralFilter
 from nnvvc.codecs.scale import restored
-from nnvvc.codecs.vvc_pictures import coded_format_of
-from nnvvc.errors import ConfigError, ToolFailed
+from nnvvc.errors import ConfigError
 from nnvvc.media.resample import resample
 from nnvvc.models.tasknets import FOLDER_VARIABLE
 from nnvvc.options import EncodeOptions
 from nnvvc.picture import Picture, PictureFormat
-from nnvvc.vvc.tools import DecoderSettings, coded_format, decoder, encoder, to_coded
+from nnvvc.vvc.tools import coded_format, encoder, to_coded
 
 FARTHEST = 12
 """How far from the QP that was asked for a picture's may be."""
@@ -75,11 +75,7 @@ def _shown(
     """What machines see of a coded picture."""
     units = AccessUnits(split_annex_b(chunks))
     unit = next(iter(units))
-    picture = None
-    if unit.size is not None:
-        picture = next(decoder().decode(chunks, coded_format_of(unit.size), DecoderSettings()), None)
-    if picture is None:
-        raise ToolFailed("the VVC decoder gave no picture of a stream just encoded")
+    picture = still_picture(chunks, unit)
     used = filter_in(header, "machines")
     if used is None:
         return restored(picture, scaled, target)
