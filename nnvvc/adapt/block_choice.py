@@ -75,25 +75,34 @@ def block_losses(candidates: Sequence[Picture], original: Picture) -> NDArray[np
 class PictureLoss:
     """Feature loss of whole pictures for detectors, the mean over the networks."""
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def __init__(self, original: Picture) -> None:
         """Raises ConfigError where the loss networks are not there."""
         picture = _tensor(original)
         self._wanted = {name: _network(name)(picture, outputs) for name, outputs in DETECTORS.items()}
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def __call__(self, candidate: Picture) -> float:
         """candidate: of the original's size."""
-        picture = _tensor(candidate)
+        return float(self.of(_tensor(candidate)))
+
+    def of(self, rgb: Tensor) -> Tensor:
+        """The same, with gradients, of RGB (1, 3, H, W) in 0..1 of the original's size."""
+        picture = _whole_blocks(rgb)
         losses = [
             feature_loss(_network(name)(picture, outputs), self._wanted[name])
             for name, outputs in DETECTORS.items()
         ]
-        return float(torch.stack(losses).mean())
+        return torch.stack(losses).mean()
 
 
 def _tensor(picture: Picture) -> Tensor:
-    """RGB (1, 3, H, W) in 0..1, padded by edge replication to whole blocks."""
+    """RGB (1, 3, H, W) in 0..1, padded to whole blocks."""
     rgb = torch.from_numpy(picture_to_rgb(picture)).permute(2, 0, 1)[None].float() / 255
+    return _whole_blocks(rgb)
+
+
+def _whole_blocks(rgb: Tensor) -> Tensor:
+    """Padded by edge replication."""
     height, width = rgb.shape[2:]
     return F.pad(rgb, (0, -width % BLOCK, 0, -height % BLOCK), mode="replicate")

@@ -35,12 +35,14 @@ def main(argv: list[str] | None = None) -> int:
     """Run a command. Returns the exit status: 0, 2 for what the user can mend, 1 for our own fault."""
     # A stop from outside unwinds like Ctrl-C: files are removed, child processes ended.
     signal.signal(signal.SIGTERM, _stop)
+    arguments = sys.argv[1:] if argv is None else argv
     # Linear algebra is torch's here; OpenBLAS's own threads only wait, and spin while they do. So do torch's,
-    # and take the processor from the VVC tools that run beside us.
+    # and take the processor from the VVC tools that run beside us; training has none, and runs at half the
+    # speed where its threads sleep between two small operations.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    if arguments[:1] != ["train"]:
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
-        arguments = sys.argv[1:] if argv is None else argv
         known = arguments[:1] if arguments[:1] and arguments[0] in COMMANDS else COMMANDS
         args = build_parser(known).parse_args(arguments)
         return int(import_module(f"nnvvc.cli.{args.command}").run(args))

@@ -5,17 +5,19 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 
+from nnvvc.adapt.latents import Distortion, people_distortion
 from nnvvc.bitstream.access_unit import AccessUnits
 from nnvvc.bitstream.demuxer import Demuxer
 from nnvvc.bitstream.header import Pipeline, StreamHeader
 from nnvvc.bitstream.muxer import Muxer, PeriodVerifier
 from nnvvc.bitstream.payload import PayloadKind, write_payload
 from nnvvc.codecs.base import DecodedVideo
-from nnvvc.codecs.picture_coder import decode_picture, encode_picture, image_model
+from nnvvc.codecs.picture_coder import CodedPicture, decode_picture, encode_picture, image_model
 from nnvvc.codecs.scale import coded_scale, scaled_format
 from nnvvc.errors import ConfigError, DamagedStream, StreamError
 from nnvvc.media.resample import resample
 from nnvvc.models import registry
+from nnvvc.models.image import ImageModel
 from nnvvc.options import DecodeOptions, EncodeOptions, Purpose
 from nnvvc.picture import Chroma, Picture, PictureFormat, VideoFormat
 from nnvvc.vvc.irap.still import write_still
@@ -48,8 +50,7 @@ class ImageCodec:
         header = StreamHeader(Pipeline.IMAGE, video, scale, (used,))
         muxer = Muxer(header, ready.append)
         for frame in frames:
-            small = resample(frame.with_bit_depth(CODED_BIT_DEPTH), coded.width, coded.height)
-            result = encode_picture(model, small, options.vvc.qp, options.profile, options.finetune_seconds)
+            result = _encode(model, frame, coded, purpose, options)
             for unit in AccessUnits([write_payload(PayloadKind.KEY_PICTURE, result.body)]):
                 muxer.add(unit)
             muxer.add_picture(result.picture)
@@ -103,6 +104,30 @@ class ImageCodec:
                 picture.with_chroma(Chroma.C420), fmt.width + fmt.width % 2, fmt.height + fmt.height % 2
             )
             yield write_still(even)
+
+
+def _encode(
+    model: ImageModel, frame: Picture, coded: PictureFormat, purpose: Purpose, options: EncodeOptions
+) -> CodedPicture:
+    """A picture of the source, coded; for machines with what `--effort` and `--finetune` do for them."""
+    small = resample(frame.with_bit_depth(CODED_BIT_DEPTH), coded.width, coded.height)
+    qp = options.vvc.qp
+    distortion: Distortion = people_distortion
+    if purpose == "machines" and options.effort == "full":
+        from nnvvc.codecs.quality_choice import chosen_qp
+
+        def trial(tried: int) -> tuple[Picture, int]:
+            result = encode_picture(model, small, tried, options.profile)
+            return restore(result.picture, frame.format), len(result.body)
+
+        qp = chosen_qp(frame, qp, trial)
+    if purpose == "machines" and options.finetune_seconds > 0:
+        from nnvvc.adapt.block_choice import available
+        from nnvvc.adapt.feature_distortion import FeatureDistortion
+
+        if available():
+            distortion = FeatureDistortion(frame, coded)
+    return encode_picture(model, small, qp, options.profile, options.finetune_seconds, distortion)
 
 
 CODEC = ImageCodec()

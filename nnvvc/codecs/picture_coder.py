@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import lru_cache
 
-from nnvvc.adapt.latents import finetune
+from nnvvc.adapt.latents import Distortion, finetune, people_distortion
 from nnvvc.bitstream.header import ModelReference
 from nnvvc.bitstream.learned_picture import read_learned_picture, write_learned_picture
 from nnvvc.models import registry
@@ -36,16 +36,23 @@ class CodedPicture:
 
 
 def encode_picture(
-    model: ImageModel, picture: Picture, qp: int, profile: str, finetune_seconds: float = 0.0
+    model: ImageModel,
+    picture: Picture,
+    qp: int,
+    profile: str,
+    finetune_seconds: float = 0.0,
+    distortion: Distortion = people_distortion,
 ) -> CodedPicture:
     """Code a picture of 10 bits, 4:2:0 or 4:0:0 (as grey 4:2:0).
 
-    qp: 0 to 63. finetune_seconds: time to optimise its latents for.
+    qp: 0 to 63. finetune_seconds: time to optimise its latents for, by this distortion.
     """
     planes = planes_of_picture(picture, HYPER_STRIDE).to(model.device)
     latents, hyper = model.analyse(planes, qp)
     if finetune_seconds > 0:
-        latents, hyper = finetune(model, planes, latents, hyper, qp, profile, seconds=finetune_seconds)
+        latents, hyper = finetune(
+            model, planes, latents, hyper, qp, profile, seconds=finetune_seconds, distortion=distortion
+        )
     data, decoded = model.compress(latents, hyper, qp, profile)
     body = write_learned_picture(qp, PROFILES.index(profile), data)
     return CodedPicture(body, picture_of_samples(model.synthesise(decoded, qp), picture.format))

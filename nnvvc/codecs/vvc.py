@@ -63,8 +63,10 @@ class VvcCodec:
         taken = list(not_empty(frames)) if video.still else not_empty(frames)
         if isinstance(taken, list) and purpose == "machines" and options.effort == "full":
             from nnvvc.codecs.quality_choice import chosen_qp
+            from nnvvc.codecs.still_trial import vvc_trial
 
-            settings = replace(settings, qp=chosen_qp(taken[0], header, source, options))
+            trial = vvc_trial(taken[0], header, source, options)
+            settings = replace(settings, qp=chosen_qp(taken[0], settings.qp, trial))
         adaptation = adaptation_for(options, video)
         if adaptation is not None:
             taken = adaptation.originals.watch(taken)

@@ -33,7 +33,7 @@ def rgb_to_picture(
     luma = kr * r + (1 - kr - kb) * g + kb * b
     cb = _downsample((b - luma) * np.float32(0.5 / (1 - kb)), siting)
     cr = _downsample((r - luma) * np.float32(0.5 / (1 - kr)), siting)
-    offset, luma_gain, chroma_gain = _levels(bit_depth, full_range)
+    offset, luma_gain, chroma_gain = levels(bit_depth, full_range)
     middle = 1 << (bit_depth - 1)
     return Picture(
         (
@@ -51,7 +51,7 @@ def picture_to_rgb(picture: Picture, bits: int = 8) -> NDArray[np.uint8] | NDArr
     Chroma is brought up with a cubic kernel at the picture's siting; 4:0:0 gives equal R, G and B.
     """
     fmt = picture.format
-    offset, luma_gain, chroma_gain = _levels(fmt.bit_depth, fmt.full_range)
+    offset, luma_gain, chroma_gain = levels(fmt.bit_depth, fmt.full_range)
     luma = (picture.planes[0].astype(np.float32) - offset) * np.float32(1 / luma_gain)
     if fmt.chroma is Chroma.C400:
         rgb = np.repeat(luma[..., None], 3, axis=2)
@@ -86,7 +86,7 @@ def subsample_chroma(planes: tuple[Plane, Plane, Plane], fmt: PictureFormat) -> 
     return Picture((planes[0], *chroma), replace(fmt, chroma=Chroma.C420))
 
 
-def _levels(bit_depth: int, full_range: bool) -> tuple[float, float, float]:
+def levels(bit_depth: int, full_range: bool) -> tuple[float, float, float]:
     """(luma offset, luma gain, chroma gain) for signals of unit swing: H.273 equations 20 to 31."""
     if full_range:
         return 0.0, float((1 << bit_depth) - 1), float((1 << bit_depth) - 1)

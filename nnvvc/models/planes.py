@@ -5,8 +5,10 @@ Values are (10-bit sample - 512) / 256, so about -2 to 2; one 8-bit level is 1/6
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from nnvvc.media.colour import KR_KB, levels
 from nnvvc.picture import Chroma, Picture, PictureFormat
 
 MIDDLE = 512
@@ -48,3 +50,31 @@ def picture_of_samples(samples: Tensor, fmt: PictureFormat) -> Picture:
     if fmt.chroma is not Chroma.C400:
         planes += [values[i, : fmt.chroma_height, : fmt.chroma_width] for i in (4, 5)]
     return Picture(tuple(np.ascontiguousarray(p) for p in planes), fmt)
+
+
+def to_rgb(luma: Tensor, chroma: Tensor, matrix: Tensor, size: tuple[int, int]) -> Tensor:
+    """RGB (N, 3, *size), clipped to 0..1, of luma (N, 1, H, W) in 0..1 and chroma (N, 2, H / 2, W / 2) in
+    -0.5..0.5, at any size; chroma lies amid 2x2 samples.
+
+    matrix: (N, 2), Kr and Kb (H.273).
+    """
+    if luma.shape[2:] != size:
+        luma = F.interpolate(luma, size, mode="bicubic", antialias=True, align_corners=False)
+    chroma = F.interpolate(chroma, size, mode="bilinear", align_corners=False)
+    kr, kb = matrix[:, 0, None, None], matrix[:, 1, None, None]
+    y, cb, cr = luma[:, 0], chroma[:, 0], chroma[:, 1]
+    r, b = y + 2 * (1 - kr) * cr, y + 2 * (1 - kb) * cb
+    g = (y - kr * r - kb * b) / (1 - kr - kb)
+    return torch.stack((r, g, b), 1).clamp(0, 1)
+
+
+def rgb_of_planes(planes: Tensor, fmt: PictureFormat, size: tuple[int, int]) -> Tensor:
+    """RGB (N, 3, *size) in 0..1, with gradients, of planes that hold a picture of the size, matrix and range
+    of `fmt`, enlarged to `size` (height, width).
+    """
+    offset, luma_gain, chroma_gain = levels(10, fmt.full_range)
+    samples = planes.float() * UNIT + MIDDLE
+    luma = (F.pixel_shuffle(samples[:, :4], 2)[:, :, : fmt.height, : fmt.width] - offset) / luma_gain
+    chroma = (samples[:, 4:, : fmt.chroma_height, : fmt.chroma_width] - MIDDLE) / chroma_gain
+    matrix = torch.tensor([KR_KB[fmt.effective_matrix]], device=planes.device).repeat(len(planes), 1)
+    return to_rgb(luma, chroma, matrix, size)

@@ -20,6 +20,7 @@ from nnvvc.models.filters import (
     load_filter,
     save_filter,
 )
+from nnvvc.models.planes import to_rgb
 from nnvvc.models.tasknets import TaskNetwork, feature_loss
 from nnvvc.training.filter_data import CodedFile, make_patches
 from nnvvc.training.photos import data_folder
@@ -144,21 +145,6 @@ class CodedPatches:
             "layer": torch.tensor([float(file.layer[row]) for file, row in rows]),
             "up": enlargement(scale),
         }
-
-
-def to_rgb(luma: Tensor, chroma: Tensor, matrix: Tensor, size: tuple[int, int]) -> Tensor:
-    """RGB (N, 3, *size), clipped to 0..1, of planes as the filter gives them; chroma lies amid 2x2 samples.
-
-    matrix: (N, 2), Kr and Kb (H.273).
-    """
-    if luma.shape[2:] != size:
-        luma = F.interpolate(luma, size, mode="bicubic", antialias=True, align_corners=False)
-    chroma = F.interpolate(chroma, size, mode="bilinear", align_corners=False)
-    kr, kb = matrix[:, 0, None, None], matrix[:, 1, None, None]
-    y, cb, cr = luma[:, 0], chroma[:, 0], chroma[:, 1]
-    r, b = y + 2 * (1 - kr) * cr, y + 2 * (1 - kb) * cb
-    g = (y - kr * r - kb * b) / (1 - kr - kb)
-    return torch.stack((r, g, b), 1).clamp(0, 1)
 
 
 @torch.no_grad()

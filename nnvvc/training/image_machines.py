@@ -6,16 +6,15 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from nnvvc.media.colour import rgb_to_picture
 from nnvvc.models.layers import set_rounding
 from nnvvc.models.lic import rate_lambda
-from nnvvc.models.planes import MIDDLE, UNIT, planes_of_picture
+from nnvvc.models.planes import planes_of_picture, rgb_of_planes
 from nnvvc.models.simulate import simulate, squared_error
 from nnvvc.models.tasknets import TaskNetwork, feature_loss
-from nnvvc.picture import Matrix
+from nnvvc.picture import Chroma, Matrix, PictureFormat
 from nnvvc.training.image import ImageTask
 
 EARLY = {"nanodet_plus_m": ["feat8"], "picodet_s": ["feat8"], "squeezenet_v1.1": ["f1", "f3"]}
@@ -25,20 +24,6 @@ FULL = {
     "picodet_s": ["feat8", "feat16", "feat32"],
     "squeezenet_v1.1": ["f1", "f3", "f7"],
 }
-
-
-def planes_to_rgb(planes: Tensor, size: int) -> Tensor:
-    """RGB (B, 3, size, size) in 0..1 of BT.709 limited-range planes; pictures coded smaller are enlarged."""
-    samples = planes.float() * UNIT + MIDDLE
-    luma = (F.pixel_shuffle(samples[:, :4], 2) - 64) / 876
-    chroma = (samples[:, 4:] - 512) / 896
-    luma, chroma = (
-        F.interpolate(x, (size, size), mode="bicubic", align_corners=False) for x in (luma, chroma)
-    )
-    y, cb, cr = luma[:, 0], chroma[:, 0], chroma[:, 1]
-    r, b = y + 1.5748 * cr, y + 1.8556 * cb
-    g = (y - 0.2126 * r - 0.0722 * b) / 0.7152
-    return torch.stack((r, g, b), 1).clamp(0, 1)
 
 
 class MachinesTask(ImageTask):
@@ -93,7 +78,7 @@ class MachinesTask(ImageTask):
         network = network.to(rgb.device)
         with torch.no_grad():
             originals = network(rgb, outputs)
-        seen = network(planes_to_rgb(result.planes, rgb.shape[-1]), outputs)
+        seen = network(_rgb(result.planes, rgb.shape[-1]), outputs)
         features = feature_loss(seen, originals)[:, 0, 0]
         size = squared.detach() / features.detach().clamp_min(1e-4)
         distortion = self.squared_share * squared + (1 - self.squared_share) * size * features
@@ -109,11 +94,11 @@ class MachinesTask(ImageTask):
         costs, errors, rates = [], [], []
         for planes in self.held_out:
             original = planes[:, :, :128, :128].to(device)
-            rgb = planes_to_rgb(original, 256)
+            rgb = _rgb(original, 256)
             for qp in (27.0, 37.0, 47.0):
                 q = torch.tensor([qp], device=device)
                 result = simulate(self.model, original, q, "high", noise=False)
-                seen = planes_to_rgb(result.planes, 256)
+                seen = _rgb(result.planes, 256)
                 error = np.mean(
                     [
                         float(feature_loss(n.to(device)(seen, FULL[k]), n(rgb, FULL[k])).mean())
@@ -128,3 +113,10 @@ class MachinesTask(ImageTask):
             "bpp": float(np.mean(rates)),
             "features": float(np.mean(errors)),
         }
+
+
+def _rgb(planes: Tensor, size: int) -> Tensor:
+    """RGB (B, 3, size, size) of square BT.709 planes; pictures coded smaller are enlarged."""
+    side = 2 * planes.shape[-1]
+    fmt = PictureFormat(side, side, 10, Chroma.C420, Matrix.BT709)
+    return rgb_of_planes(planes, fmt, (size, size))

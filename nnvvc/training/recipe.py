@@ -12,6 +12,8 @@ from nnvvc.errors import ConfigError, InputError
 RECIPES = Path(__file__).parent / "recipes"
 """Folder of the recipes that come with the package; `nnvvc train image_people` finds them by name."""
 
+OPTIMIZERS = ("adam", "soap")
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -20,9 +22,9 @@ class Recipe:
     task: class to train, as "package.module:Class"; options: keyword arguments of its constructor.
     run: folder of checkpoint, log, curve and exported model. minutes: training time, validation
     left out; the learning-rate schedule follows it. learning_rate rises over `warmup` (a share of
-    the time), stays, and from `decay_from` on falls as a cosine to `final_rate` times itself. clip:
-    largest gradient norm. ema: decay per step of the averaged weights. validate_every,
-    checkpoint_every: minutes.
+    the time), stays, and from `decay_from` on falls as a cosine to `final_rate` times itself. optimizer:
+    `adam` or `soap`. clip: largest gradient norm. ema: decay per step of the averaged weights.
+    validate_every, checkpoint_every: minutes.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Recipe:
     run: str
     minutes: float = 30.0
     seed: int = 0
+    optimizer: str = "adam"
     learning_rate: float = 1e-3
     warmup: float = 0.01
     decay_from: float = 0.5
@@ -87,7 +90,10 @@ def load_recipe(path: str | Path) -> Recipe:
                 content[f.name] = f.type(content[f.name])
             except (TypeError, ValueError) as error:
                 raise ConfigError(f"{file}: {f.name} must be a number, not {content[f.name]!r}") from error
-    return Recipe(**content)
+    recipe = Recipe(**content)
+    if recipe.optimizer not in OPTIMIZERS:
+        raise ConfigError(f"{file}: optimizer is {' or '.join(OPTIMIZERS)}, not {recipe.optimizer!r}")
+    return recipe
 
 
 def task_class(name: str) -> Any:

@@ -24,6 +24,7 @@ from torch import Tensor, distributed, nn
 from nnvvc.errors import ConfigError, InputError
 from nnvvc.files import atomic_path
 from nnvvc.training.recipe import Recipe, task_class
+from nnvvc.training.soap import Soap
 
 AVERAGE_EVERY = 4
 SYNCHRONISE_EVERY = 16
@@ -160,9 +161,13 @@ class Runner:
         self.task.progress = 0.0
         self.model = self.task.model.to(self.device, memory_format=torch.channels_last)
         self.trained = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.Adam(
-            self.trained, lr=recipe.learning_rate, betas=(0.9, 0.99), fused=True
-        )
+        self.optimizer: torch.optim.Optimizer
+        if recipe.optimizer == "soap":
+            self.optimizer = Soap(self.trained, lr=recipe.learning_rate)
+        else:
+            self.optimizer = torch.optim.Adam(
+                self.trained, lr=recipe.learning_rate, betas=(0.9, 0.99), fused=True
+            )
         self.average = Average(self.model, recipe.ema)
         self.step, self.seconds = 0, 0.0
         self.stopping = False

@@ -1,6 +1,5 @@
 """The filter for machines around VVC: real streams, with a small filter made here."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -38,7 +37,7 @@ from nnvvc.models.restoration import (
 from nnvvc.options import PURPOSES, DecodeOptions, EncodeOptions, Purpose
 from nnvvc.picture import Picture, PictureFormat, VideoFormat
 from nnvvc.vvc.tools import Gop, VvcSettings
-from tests.models.test_tasknets import make_network
+from tests.codecs.loss_networks import use_loss_networks
 
 QP = 41
 
@@ -286,20 +285,6 @@ def test_tiles_join_without_a_seam(weights: Path, monkeypatch: pytest.MonkeyPatc
         results.append(apply(picture))
     for a, b in zip(results[0].planes, results[1].planes, strict=True):
         assert np.abs(a.astype(int) - b).max() <= 1
-
-
-def use_loss_networks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small ones, made here."""
-    pytest.importorskip("onnx")
-    for name in block_choice.FEATURES:
-        make_network(folder / f"{name}.onnx")
-        given = {"order": "RGB", "mean": [0, 0, 0], "scale": [0.01, 0.01, 0.01]}
-        (folder / f"{name}.json").write_text(json.dumps({"input": given}))
-    monkeypatch.setenv("NNVVC_NETS", str(folder))
-    for features in ("FEATURES", "DETECTORS"):
-        names = getattr(block_choice, features)
-        monkeypatch.setattr(block_choice, features, dict.fromkeys(names, ("feat8",)))
-    block_choice._network.cache_clear()
 
 
 @pytest.mark.parametrize(("price", "wanted"), [(0.0, QP - quality_choice.FARTHEST), (1e9, 53)])

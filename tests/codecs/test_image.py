@@ -10,8 +10,12 @@ import numpy as np
 import pytest
 import torch
 
+from nnvvc.adapt.block_choice import PictureLoss
+from nnvvc.adapt.feature_distortion import FeatureDistortion
 from nnvvc.adapt.latents import finetune, people_distortion
 from nnvvc.api import decode_chunks, encode_frames
+from nnvvc.codecs import quality_choice
+from nnvvc.codecs.image import coded_picture_format, restore
 from nnvvc.codecs.picture_coder import decode_picture, encode_picture, image_model
 from nnvvc.errors import ConfigError, NnvvcError, PictureMismatch, UnknownModel
 from nnvvc.models import registry
@@ -22,6 +26,7 @@ from nnvvc.models.registry import image_model_in
 from nnvvc.options import DecodeOptions, EncodeOptions
 from nnvvc.picture import Chroma, Picture, PictureFormat, VideoFormat
 from nnvvc.vvc.tools import VvcSettings
+from tests.codecs.loss_networks import use_loss_networks
 from tests.models.tiny_image import MODEL
 
 SIZES = [(1, 1), (1, 64), (64, 1), (2, 3), (17, 33), (63, 65), (255, 257)]
@@ -187,3 +192,50 @@ def test_decoding_does_not_depend_on_the_source_depth() -> None:
     stream = stream_of([picture(fmt)], options())
     assert next(iter(decode_chunks([stream]))).format == fmt
     assert replace(fmt, bit_depth=8).samples == fmt.samples
+
+
+def test_finetuning_for_machines_lowers_their_cost(
+    tiny: ImageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_loss_networks(tmp_path, monkeypatch)
+    qp, scale = 25, Fraction(1, 2)
+    original = picture(PictureFormat(128, 96, 10))
+    coded = coded_picture_format(original.format, scale)
+    small = picture(coded)
+    planes = planes_of_picture(small, 64)
+    latents, hyper = tiny.analyse(planes, qp)
+    distortion = FeatureDistortion(original, coded)
+    distortion(planes + 0.01, planes)  # fixes the unit
+
+    def cost(pair: tuple[torch.Tensor, torch.Tensor]) -> float:
+        bits, decoded = tiny.forward(*pair, qp, "base")
+        error = distortion((tiny.synthesise(decoded, qp).float() - 512) / 256, planes)
+        return bits / coded.samples + float(error / rate_lambda(torch.tensor([float(qp)])))
+
+    better = finetune(tiny, planes, latents, hyper, qp, "base", steps=25, distortion=distortion)
+    assert cost(better) < cost((latents, hyper))
+
+
+def test_feature_distortion_sees_what_machines_see(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_loss_networks(tmp_path, monkeypatch)
+    original, coded = picture(PictureFormat(101, 75, 10)), PictureFormat(51, 38, 10)
+    shown = restore(picture(coded, seed=1), original.format)
+    expected = PictureLoss(original)(shown)
+    got = FeatureDistortion(original, coded).features(planes_of_picture(picture(coded, seed=1), 64))
+    assert float(got) == pytest.approx(expected, rel=0.1)
+
+
+def test_pictures_for_machines_have_a_qp_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_loss_networks(tmp_path, monkeypatch)
+    original = picture(PictureFormat(64, 48))
+    chosen = options(purpose="machines", effort="full", finetune_seconds=0.01)
+    sizes = []
+    for price in (0.0, 1e9):
+        monkeypatch.setattr(quality_choice, "price", lambda _, price=price: price)
+        sizes.append(len(stream_of([original], chosen)))
+    assert sizes[0] > sizes[1]
+    monkeypatch.delenv("NNVVC_NETS")
+    with pytest.raises(ConfigError, match="NNVVC_NETS"):
+        stream_of([original], chosen)
