@@ -28,7 +28,7 @@ def rate_distortion(shown: Sequence[Picture], originals: Sequence[Picture], size
     return error / 16 + 0.57 * 2 ** ((qp - 12) / 3) * 8 * size
 
 
-def price(qp: int) -> float:
+def price(qp: float) -> float:
     """What a bit costs machines, in feature loss of a luma sample of the source.
 
     Fitted to give about the rate of that QP on COCO val2017 at half size.

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from nnvvc.files import atomic_path
 from nnvvc.media.colour import rgb_to_picture
 from nnvvc.models.image import config_from, save_model
-from nnvvc.models.layers import set_rounding
+from nnvvc.models.layers import RATES, set_rounding
 from nnvvc.models.lic import HYPER_STRIDE, Lic, rate_lambda
 from nnvvc.models.planes import LEVELS, planes_of_picture
 from nnvvc.models.simulate import simulate, squared_error
@@ -36,7 +37,8 @@ class ImageTask:
     trained; they share all but their last layers. rates: q is drawn evenly from this range.
     rounding_from: progress from which training sees integer rounding; corrections_from: from which the
     nonlinear branches of the transforms take part. noise_until: the rate is that of noisy, not of rounded
-    values, until then. calibration: the luma PSNR that each QP should give on the held-out pictures.
+    values, until then. calibration: the luma PSNR that each QP should give on the held-out pictures;
+    rate_offset: without it, the rate index less the QP.
     start: a checkpoint or exported model whose weights to start from.
     """
 
@@ -58,6 +60,7 @@ class ImageTask:
         rate_balance: float = 0.75,
         limit: int | None = None,
         calibration: dict[int, float] | None = None,
+        rate_offset: float = 0.0,
     ) -> None:
         self.model = Lic(config_from(config or {}))
         self.progress = 0.0
@@ -69,9 +72,11 @@ class ImageTask:
         self.chroma_weights = (float(chroma_weights[0]), float(chroma_weights[1]))
         self.rate_balance = rate_balance
         self.photos = Photos(data_folder(data, "train"), limit)
+        self.rate_offset = rate_offset
         self.calibration = {int(qp): float(psnr) for qp, psnr in (calibration or {}).items()}
         self.held_out_files = sorted(data_folder(held_out, "kodak").glob("*"))
-        self.held_out = [self._centre(read_rgb(f)) for f in self.held_out_files[4::6]]
+        self.held_out_views = [_centre(read_rgb(f)) for f in self.held_out_files[4::6]]
+        self.held_out = [planes_of_picture(rgb_to_picture(v, 10, Matrix.BT709)) for v in self.held_out_views]
         self._start_from_klt()
         if start is not None:
             state = torch.load(start, map_location="cpu", weights_only=True)
@@ -80,13 +85,6 @@ class ImageTask:
             self.model.load_state_dict(taken, strict=False)
         if start is None or fresh:
             self._start_hyper()
-
-    def _centre(self, rgb: np.ndarray[Any, np.dtype[np.uint8]]) -> Tensor:
-        height, width = (min(s // HYPER_STRIDE * HYPER_STRIDE, HELD_OUT_SIZE) for s in rgb.shape[:2])
-        top, left = (rgb.shape[0] - height) // 2, (rgb.shape[1] - width) // 2
-        return planes_of_picture(
-            rgb_to_picture(rgb[top : top + height, left : left + width], 10, Matrix.BT709)
-        )
 
     def _start_from_klt(self) -> None:
         rng = np.random.default_rng(1)
@@ -156,9 +154,11 @@ class ImageTask:
         photos.
         """
         file = folder / "image.safetensors"
-        model = save_model(copy.deepcopy(self.model), file)
-        q = None
-        if self.calibration:
+        q = torch.arange(RATES, dtype=torch.float32)
+        model = save_model(copy.deepcopy(self.model), file, q=q)
+        if not self.calibration:
+            q = q + self.rate_offset
+        else:
             q = rates_of_qps(model, self._calibration_pictures(), self.calibration)
             model = save_model(copy.deepcopy(self.model), file, q=q)
         rng = np.random.default_rng(5)
@@ -170,7 +170,7 @@ class ImageTask:
             "sha256": model.digest.hex(),
             "bytes": file.stat().st_size,
             "parameters": sum(p.numel() for p in self.model.parameters()),
-            "rate index of QP": None if q is None else [round(float(v), 2) for v in q],
+            "rate index of QP": [round(float(v), 2) for v in q],
             **facts,
         }
         with atomic_path(file.with_suffix(".json")) as path:
@@ -179,3 +179,10 @@ class ImageTask:
     def _calibration_pictures(self) -> list[Tensor]:
         pictures = [rgb_to_picture(read_rgb(f), 10, Matrix.BT709) for f in self.held_out_files]
         return [planes_of_picture(p, HYPER_STRIDE) for p in pictures]
+
+
+def _centre(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The middle of a picture, of whole hyper-latents at half size too where it is large enough."""
+    height, width = (min(s // HYPER_STRIDE * HYPER_STRIDE, HELD_OUT_SIZE) for s in rgb.shape[:2])
+    top, left = (rgb.shape[0] - height) // 2, (rgb.shape[1] - width) // 2
+    return np.ascontiguousarray(rgb[top : top + height, left : left + width])

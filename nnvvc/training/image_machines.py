@@ -3,16 +3,16 @@
 from collections.abc import Iterator
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
+from nnvvc.codecs.cost import price
 from nnvvc.media.colour import rgb_to_picture
+from nnvvc.media.resample import resample
 from nnvvc.models.layers import set_rounding
-from nnvvc.models.lic import rate_lambda
 from nnvvc.models.planes import planes_of_picture, rgb_of_planes
-from nnvvc.models.simulate import simulate, squared_error
+from nnvvc.models.simulate import simulate
 from nnvvc.models.tasknets import TaskNetwork, feature_loss
 from nnvvc.picture import Chroma, Matrix, PictureFormat
 from nnvvc.training.image import ImageTask
@@ -26,25 +26,31 @@ FULL = {
 }
 
 
+QP_OF_RATE = 5.0
+"""QP less rate index, about: what the people's weights have after calibration."""
+RATE_SHARE = 0.25
+"""Bits count per sample of a full-size picture coded at half size."""
+
+
 class MachinesTask(ImageTask):
     """As ImageTask, for the features of one task network drawn per step.
 
-    squared_share: what the squared error counts for in the distortion. The feature error is brought to
-    the size of the squared error of the same picture, so the balance of rate and distortion stays that of
-    the people's model. full_from: progress from which whole graphs are used; before, every eighth step.
-    scales: coded scales, drawn per step; features are those of the original at full size.
+    What is made small is feature loss (`feature_loss`, absolute: hard pictures get more bits than easy ones)
+    and bits at the price that `--effort full` has for them, `codecs.cost.price`. pixel_weight: what squared
+    error of RGB in 0..1 counts for beside it. full_from: progress from which whole graphs are used; before,
+    every eighth step. scales: coded scales, drawn per step; features are those of the original at full size.
     """
 
     def __init__(
         self,
         *,
-        squared_share: float = 0.15,
+        pixel_weight: float = 20.0,
         full_from: float = 0.7,
         scales: tuple[float, ...] = (1.0, 0.5),
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.squared_share, self.full_from, self.scales = squared_share, full_from, tuple(scales)
+        self.pixel_weight, self.full_from, self.scales = pixel_weight, full_from, tuple(scales)
         # Not part of the model: a plain list keeps them out of its parameters.
         self.judges = [(name, TaskNetwork(name)) for name in EARLY]
 
@@ -53,66 +59,76 @@ class MachinesTask(ImageTask):
         step = 0
         while True:
             _, count, size = [c for c in self.crops if c[0] <= self.progress][-1]
-            scale = float(rng.choice(self.scales))
+            side = int(size * float(rng.choice(self.scales)))
             whole = [self.photos.crop(rng, int(size)) for _ in range(int(count))]
-            side = int(size * scale)
-            small = [cv2.resize(w, (side, side), interpolation=cv2.INTER_AREA) for w in whole]
-            planes = [planes_of_picture(rgb_to_picture(s, 10, Matrix.BT709)) for s in small]
+            small = [resample(rgb_to_picture(w, 10, Matrix.BT709), side, side) for w in whole]
             name, network = self.judges[rng.integers(len(self.judges))]
             full = self.progress >= self.full_from or step % 8 == 7
             step += 1
             yield {
-                "planes": torch.cat(planes),
+                "planes": torch.cat([planes_of_picture(s) for s in small]),
                 "rgb": torch.from_numpy(np.stack(whole)).permute(0, 3, 1, 2).float() / 255,
                 "q": torch.from_numpy(rng.uniform(self.low, self.high, int(count)).astype(np.float32)),
                 "profile": self._draw_profile(rng),
-                "judge": (network, tuple((FULL if full else EARLY)[name])),
+                "judge": (name, network, tuple((FULL if full else EARLY)[name])),
             }
 
     def loss(self, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
         set_rounding(self.model, self.progress >= self.rounding_from)
         planes, q, rgb = batch["planes"], batch["q"], batch["rgb"]
-        network, outputs = batch["judge"]
-        result = simulate(self.model, planes, q, batch["profile"], noise=False)
-        squared = squared_error(result.planes, planes, self.chroma_weights)
+        noise = self.progress < self.noise_until
+        result = simulate(self.model, planes, q, batch["profile"], noise=noise)
+        shown = _rgb(result.planes, rgb.shape[-1])
+        pixels = (shown - rgb).square().mean((1, 2, 3))
+        name, network, outputs = batch["judge"]
         network = network.to(rgb.device)
-        with torch.no_grad():
-            originals = network(rgb, outputs)
-        seen = network(_rgb(result.planes, rgb.shape[-1]), outputs)
-        features = feature_loss(seen, originals)[:, 0, 0]
-        size = squared.detach() / features.detach().clamp_min(1e-4)
-        distortion = self.squared_share * squared + (1 - self.squared_share) * size * features
+        # Depthwise convolutions are faster in float32 on a CPU.
+        with torch.autocast(rgb.device.type, torch.bfloat16, enabled=name == "squeezenet_v1.1"):
+            with torch.no_grad():
+                originals = network(rgb, outputs)
+            features = feature_loss(network(shown, outputs), originals)[:, 0, 0]
+        # Fine rates have larger numbers: without a balance they would drown the coarse ones.
         weight = torch.exp2((q - 37.0) / 5.0 * self.rate_balance)
-        loss = (weight * (result.rate + distortion / rate_lambda(q))).mean()
-        facts = {"bpp": result.rate, "mse": squared, "features": features}
+        bits = RATE_SHARE * result.rate
+        loss = (weight * (bits + (features + self.pixel_weight * pixels) / _prices(q))).mean()
+        facts = {"bpp": bits, "mse": pixels, "features": features}
         return loss, {k: float(v.detach().mean()) for k, v in facts.items()}
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Score: mean over held-out crops and rates of log2(rate) + log2(feature error), with both."""
+        """Score: mean over held-out crops at half size and rates of log2(bits + feature loss)."""
         device = next(self.model.parameters()).device
-        costs, errors, rates = [], [], []
-        for planes in self.held_out:
-            original = planes[:, :, :128, :128].to(device)
-            rgb = _rgb(original, 256)
-            for qp in (27.0, 37.0, 47.0):
-                q = torch.tensor([qp], device=device)
-                result = simulate(self.model, original, q, "high", noise=False)
-                seen = _rgb(result.planes, 256)
-                error = np.mean(
-                    [
-                        float(feature_loss(n.to(device)(seen, FULL[k]), n(rgb, FULL[k])).mean())
-                        for k, n in self.judges
-                    ]
-                )
-                rates.append(float(result.rate))
-                errors.append(float(error))
-                costs.append(float(np.log2(rates[-1]) + np.log2(error)))
-        return {
-            "score": float(np.mean(costs)),
-            "bpp": float(np.mean(rates)),
-            "features": float(np.mean(errors)),
-        }
+        costs: list[float] = []
+        scores: dict[str, float] = {}
+        for rate in (22.0, 32.0, 42.0):
+            bits, errors = [], []
+            for original, rgb in self._held_out_views():
+                q = torch.tensor([rate], device=device)
+                result = simulate(self.model, original.to(device), q, "high", noise=False)
+                seen = _rgb(result.planes, rgb.shape[-1])
+                error = [
+                    feature_loss(n.to(device)(seen, FULL[k]), n(rgb.to(device), FULL[k])).mean()
+                    for k, n in self.judges
+                ]
+                bits.append(RATE_SHARE * float(result.rate))
+                errors.append(float(torch.stack(error).mean()))
+                costs.append(float(np.log2(bits[-1] + errors[-1] / float(_prices(q)))))
+            scores |= {
+                f"bpp{rate:.0f}": float(np.mean(bits)),
+                f"features{rate:.0f}": float(np.mean(errors)),
+            }
+        return {"score": float(np.mean(costs)), **scores}
+
+    def _held_out_views(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Planes at half size and RGB at full size of the held-out crops."""
+        for view in self.held_out_views:
+            height, width = view.shape[:2]
+            half = resample(rgb_to_picture(view, 10, Matrix.BT709), width // 2, height // 2)
+            yield planes_of_picture(half), torch.from_numpy(view).permute(2, 0, 1)[None].float() / 255
+
+
+def _prices(q: Tensor) -> Tensor:
+    return torch.tensor([price(float(v) + QP_OF_RATE) for v in q], device=q.device)
 
 
 def _rgb(planes: Tensor, size: int) -> Tensor:
