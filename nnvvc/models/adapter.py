@@ -23,11 +23,12 @@ from nnvvc.files import atomic_output
 from nnvvc.models.exact import (
     INT8,
     REFERENCE,
-    SIGNED_SHIFT,
-    ExactConv,
+    SAMPLE_SHIFT,
+    check_bounds,
     exact_arithmetic,
     make_exact,
-    shift_right,
+    samples_of,
+    take_exact_path,
     use_path,
 )
 from nnvvc.models.layers import RATES, Conv, Residual, Split
@@ -42,9 +43,6 @@ ALIGNMENT = 4
 
 INPUT_GAIN = 4
 """Planes times this fill the 8-bit range of activations."""
-
-_SAMPLE_SHIFT = SIGNED_SHIFT - (UNIT.bit_length() - 1)
-_TOP = 1023
 
 
 @dataclass(frozen=True)
@@ -97,15 +95,15 @@ class ExactAdapter:
     @torch.no_grad()
     def samples(self, samples: Tensor, qp: int) -> Tensor:
         """Whole 10-bit samples, (1, 6, H / 2, W / 2) int32, to the same."""
-        planes = (samples - MIDDLE) << _SAMPLE_SHIFT
+        planes = (samples - MIDDLE) << SAMPLE_SHIFT
         with exact_arithmetic():
             result: Tensor = self.network(planes, torch.tensor([qp]))
-        return (shift_right(result, _SAMPLE_SHIFT) + MIDDLE).clamp(0, _TOP)
+        return samples_of(result)
 
     def known_answer(self) -> str:
         """Digest of what it makes of fixed samples, at several QPs."""
         numbers = np.arange(6 * 32 * 32, dtype=np.uint64) * np.uint64(2654435761)
-        noise = ((numbers >> np.uint64(13)) % np.uint64(_TOP + 1)).astype(np.int32)
+        noise = ((numbers >> np.uint64(13)) % np.uint64(1024)).astype(np.int32)
         samples = torch.from_numpy(noise).reshape(1, 6, 32, 32)
         digest = hashlib.sha256()
         for qp in (17, 33, 49):
@@ -146,18 +144,12 @@ def load_adapter(path: Path, wanted: str | None = None) -> ExactAdapter:
             tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
         adapter = exact(Adapter(AdapterConfig(**about["config"])))
         adapter.network.load_state_dict(tensors)
-        for module in adapter.network.modules():
-            if isinstance(module, ExactConv):
-                module.bound()
+        check_bounds(adapter.network)
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise UnknownModel(f"the adapter weights {path.name} cannot be loaded: {error}") from error
-    for candidate in [wanted] if wanted else [INT8, REFERENCE]:
-        adapter.use(candidate)
-        try:
-            if adapter.known_answer() == about["answer"]:
-                return adapter
-        except (RuntimeError, NotImplementedError):  # this build of torch lacks the operator
-            continue
+    candidates = [wanted] if wanted else [INT8, REFERENCE]
+    if take_exact_path(candidates, adapter.use, lambda: adapter.known_answer() == about["answer"]):
+        return adapter
     raise InexactArithmetic(
         "this machine does not compute the adapter exactly: pictures would come out wrong"
     )

@@ -11,6 +11,7 @@ ways compute the convolutions, and both give the sums exactly:
 The linear transform runs in float64 with the same proof against 2**53.
 """
 
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
 import torch
@@ -19,9 +20,12 @@ from torch import Tensor, nn
 
 from nnvvc.models.layers import ACT_SHIFT, WEIGHT_MAX, Conv, Split, interpolate, weight_exponent
 from nnvvc.models.lic import LappedInverse
+from nnvvc.models.planes import MIDDLE, UNIT
 
 SIGNED_SHIFT = 12
 """Signed values between networks count in 2**-SIGNED_SHIFT."""
+SAMPLE_SHIFT = SIGNED_SHIFT - (UNIT.bit_length() - 1)
+"""A step of a 10-bit sample is 2**SAMPLE_SHIFT steps of a plane's value."""
 SCALE_SHIFT = 4
 """log2 scales count in 2**-SCALE_SHIFT octaves."""
 SIGNED_LIMIT = 1 << 20
@@ -46,6 +50,11 @@ def exact_arithmetic() -> AbstractContextManager[object]:
 def shift_right(x: Tensor, bits: int) -> Tensor:
     """x / 2**bits of an integer tensor, rounded half up."""
     return (x + (1 << (bits - 1))) >> bits
+
+
+def samples_of(planes: Tensor) -> Tensor:
+    """10-bit samples, int32, of planes in 2**-SIGNED_SHIFT."""
+    return (shift_right(planes, SAMPLE_SHIFT) + MIDDLE).clamp(0, 1023).to(torch.int32)
 
 
 class ExactConv(nn.Module):
@@ -276,3 +285,22 @@ def use_path(network: nn.Module, path: str) -> None:
     for module in network.modules():
         if isinstance(module, (ExactConv, ExactSplit, ExactLinear)):
             module.use(path)
+
+
+def check_bounds(network: nn.Module) -> None:
+    """Prove all sums of `network` exact, from the weights that it has now. Raises InexactModel."""
+    for module in network.modules():
+        if isinstance(module, (ExactConv, ExactLinear)):
+            module.bound()
+
+
+def take_exact_path(candidates: Sequence[str], use: Callable[[str], None], right: Callable[[], bool]) -> bool:
+    """`use` the first of the paths on which this machine is `right`; whether there is one."""
+    for candidate in candidates:
+        use(candidate)
+        try:
+            if right():
+                return True
+        except (RuntimeError, NotImplementedError):  # this build of torch lacks the operator
+            continue
+    return False

@@ -28,16 +28,17 @@ from nnvvc.models.exact import (
     REFERENCE,
     SIGNED_LIMIT,
     SIGNED_SHIFT,
-    ExactConv,
+    check_bounds,
     exact_arithmetic,
     exact_conv,
     make_exact,
+    samples_of,
     shift_right,
+    take_exact_path,
     use_path,
 )
 from nnvvc.models.layers import RATES, Conv
 from nnvvc.models.lic import HYPER_STRIDE, LATENT_STRIDE, Lic, LicConfig
-from nnvvc.models.planes import MIDDLE, UNIT
 from nnvvc.models.simulate import choose_symbols
 
 FORMAT = "nnvvc image model 1"
@@ -51,7 +52,6 @@ STRIP_SAMPLES = 1 << 23
 """Luma samples that the transforms work on at a time; larger pictures are done in strips of rows."""
 HALO = 8
 """Rows of latents beyond a strip on either side: more than the transforms reach."""
-_TOP = 1023
 
 Exchange = Callable[[Step, list[Tensor], list[NDArray[np.uint8]]], list[Tensor]]
 """Given a step's means (in 2**-MEAN_SHIFT steps) and scale indices, one each per phase: its symbols."""
@@ -133,9 +133,7 @@ class ImageModel:
         networks = exact_networks(Lic(config_from(about["config"])), torch.zeros(RATES))
         floats = {k: v for k, v in tensors.items() if not k.startswith("tables.")}
         networks.load_state_dict(widen(floats, networks), strict=True)
-        for module in networks.modules():
-            if isinstance(module, ExactConv):
-                module.bound()
+        check_bounds(networks)
         rates = RateTables(*(tensors[f"tables.{f.name}"].to(device) for f in fields(RateTables)))
         tables = Tables(tensors["tables.counts"].numpy(), tensors["tables.reach"].numpy())
         digest = hashlib.sha256(data).digest()
@@ -146,18 +144,16 @@ class ImageModel:
     def choose_path(self, path: str | None = None) -> None:
         """Take `path`, or the fastest one, after it gave the known answer. Raises InexactArithmetic."""
         candidates = [path] if path else [INT8, REFERENCE] if self.device.type == "cpu" else [REFERENCE]
-        for candidate in candidates:
-            use_path(self.networks, candidate)
-            self.path = candidate
-            try:
-                if self.known_answer() == self.answer:
-                    return
-            except (RuntimeError, NotImplementedError):  # this build of torch lacks the operator
-                continue
+        if take_exact_path(candidates, self._use, lambda: self.known_answer() == self.answer):
+            return
         raise InexactArithmetic(
             f"this machine does not compute the image model exactly ({', '.join(candidates)} tried): "
             "pictures would come out wrong"
         )
+
+    def _use(self, path: str) -> None:
+        use_path(self.networks, path)
+        self.path = path
 
     @torch.no_grad()
     def known_answer(self) -> str:
@@ -274,11 +270,9 @@ class ImageModel:
     def synthesise(self, latents: Tensor, q: int) -> Tensor:
         """10-bit samples (1, 6, H/2, W/2), int32, of decoded latents in 2**-12."""
         rate = torch.tensor([q])
-        shift = SIGNED_SHIFT - (UNIT.bit_length() - 1)
 
         def samples(part: Tensor) -> Tensor:
-            planes = self.networks.synthesis(part, rate)
-            return (shift_right(planes, shift) + MIDDLE).clamp(0, _TOP).to(torch.int32)
+            return samples_of(self.networks.synthesis(part, rate))
 
         with exact_arithmetic():
             return self._in_strips(latents, HALO, LATENT_STRIDE // 2, samples, up=True)
