@@ -7,6 +7,7 @@ is known, evaluated at the positions of its own phase only; it gives mean and sc
 once. The fast profile takes the phases two by two.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -75,6 +76,15 @@ class Context(nn.Module):
             self.heads[profile] = nn.ModuleList(
                 Head(features + width + 2 * k, width, size) for k, size in zip(known, sizes, strict=True)
             )
+
+    def means(self) -> Iterator[tuple[Conv, slice]]:
+        """The layers that give means, and the components that they give them for."""
+        for heads in self.heads.values():
+            start = 0
+            for head in heads:  # type: ignore[attr-defined]
+                size = len(head.mean.bias)
+                yield head.mean, slice(start, start + size)
+                start += size
 
     def steps(self, profile: str) -> list[Step]:
         """The steps of a profile, in coding order."""

@@ -398,6 +398,7 @@ def save_model(model: Lic, file: Path, tables: Tables | None = None, q: Tensor |
     q (RATES,): the training's rate index for each QP; the QP itself where not given.
     """
     q = torch.arange(RATES, dtype=torch.float32) if q is None else q
+    model.fold()
     rates = RateTables.of(model.cpu(), q)
     tables = tables or logistic_tables()
     networks = exact_networks(model, q)

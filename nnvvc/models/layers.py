@@ -17,6 +17,8 @@ from torch import Tensor, nn
 ACT_SHIFT = 5
 """Activations count in 2**-ACT_SHIFT."""
 ACT_MAX = 255 / 2**ACT_SHIFT
+LEAK = 0.1
+"""What passes outside the range: of gradients in training, of values in `leaky` layers."""
 WEIGHT_MAX = 63
 KNOTS = (18, 27, 36, 45, 54)
 """Rate indices q at which conditioning and gain vectors are trained; straight lines between, constant
@@ -48,6 +50,25 @@ class _Round(torch.autograd.Function):
         return grad
 
 
+class _Clip(torch.autograd.Function):
+    """Clip to the 8-bit range; outside it LEAK of the gradient passes.
+
+    Without it a channel that the optimiser once pushed below zero everywhere never comes back: three quarters
+    of them were lost so.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        result = F.hardtanh(x, 0.0, ACT_MAX)
+        ctx.save_for_backward(result == x)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (inside,) = ctx.saved_tensors
+        return torch.where(inside, grad, LEAK * grad)
+
+
 def ste_round(x: Tensor) -> Tensor:
     result: Tensor = _Round.apply(x)  # type: ignore[no-untyped-call]
     return result
@@ -71,10 +92,14 @@ class Conv(nn.Module):
     """A convolution (padding keeps the size at stride 1) and, unless `wide`, a ReLU clipped to the 8-bit
     range.
 
+    leaky: a leaky ReLU instead, without a clip; for networks that only encoders run, in floating point.
     conditioned: adds a bias per channel that depends on the rate index. zero: starts with zero weights.
     With `rounding` set, training sees the rounding of weights and activations that the integer form will
-    have.
+    have. Optimisers move all weights by about the learning rate: `learn_at` makes that less for outputs
+    whose unit is large.
     """
+
+    scale: Tensor | None
 
     def __init__(
         self,
@@ -85,15 +110,18 @@ class Conv(nn.Module):
         stride: int = 1,
         pad: int | None = None,
         wide: bool = False,
+        leaky: bool = False,
         conditioned: bool = False,
         zero: bool = False,
     ) -> None:
         super().__init__()
-        self.stride, self.wide = stride, wide
+        self.stride, self.wide, self.leaky = stride, wide, leaky
         self.pad = kernel // 2 if pad is None else pad
         self.rounding = False
         self.weight = nn.Parameter(torch.empty(outputs, inputs, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(outputs))
+        # Not saved: it follows from the model, and what is exported has none.
+        self.register_buffer("scale", None, persistent=False)
         if zero:
             nn.init.zeros_(self.weight)
         else:
@@ -102,8 +130,12 @@ class Conv(nn.Module):
 
     def forward(self, x: Tensor, q: Tensor | None = None, skip: Tensor | None = None) -> Tensor:
         """x (B, C, H, W); q (B,) where conditioned; skip is added before the ReLU."""
-        weight = round_weight(self.weight) if self.rounding else self.weight
-        y = F.conv2d(x, weight, self.bias, self.stride, self.pad)
+        weight, bias = self.weight, self.bias
+        if self.scale is not None:
+            weight, bias = weight * self.scale[:, None, None, None], bias * self.scale
+        if self.rounding:
+            weight = round_weight(weight)
+        y = F.conv2d(x, weight, bias, self.stride, self.pad)
         if self.rates is not None:
             assert q is not None
             y = y + interpolate(self.rates, q)[:, :, None, None].to(y.dtype)
@@ -111,17 +143,31 @@ class Conv(nn.Module):
             y = y + skip
         if self.wide:
             return y
-        y = F.hardtanh(y, 0.0, ACT_MAX)
+        if self.leaky:
+            return F.leaky_relu(y, LEAK)
+        y = _Clip.apply(y) if self.training else F.hardtanh(y, 0.0, ACT_MAX)  # type: ignore[no-untyped-call]
         return ste_round(y * 2**ACT_SHIFT) * 2**-ACT_SHIFT if self.rounding else y
+
+    def learn_at(self, scale: Tensor) -> None:
+        """From now on the weights and biases are those held here times `scale`, (outputs,)."""
+        self.scale = scale.to(self.weight.device)
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """Hold the weights as they act."""
+        if self.scale is not None:
+            self.weight.mul_(self.scale[:, None, None, None])
+            self.bias.mul_(self.scale)
+            self.scale = None
 
 
 class Residual(nn.Module):
     """x + two convolutions, clipped to the 8-bit range."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, leaky: bool = False) -> None:
         super().__init__()
-        self.first = Conv(channels, channels, 3)
-        self.second = Conv(channels, channels, 3)
+        self.first = Conv(channels, channels, 3, leaky=leaky)
+        self.second = Conv(channels, channels, 3, leaky=leaky)
         with torch.no_grad():
             self.second.weight.mul_(0.1)
 

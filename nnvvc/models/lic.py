@@ -36,6 +36,11 @@ ENERGY_RATE = 0.05
 """As LINEAR_RATE, for the linear path of the hyper analysis."""
 ENERGY_GAIN = 0.3
 """Hyper-latents per octave of an orthonormal component of the log energies, at the start."""
+ANALYSIS_LEVELS, MEAN_LEVELS, SYNTHESIS_SCALE = 8.0, 16.0, 0.125
+"""What 1 in the last weights of the nonlinear analysis and of the means stands for, in 8-bit levels of an
+orthonormal transform, and in those of the synthesis, in its unit: a step of training must not move a strong
+component, whose unit is hundreds of levels, by more than it is quantised with.
+"""
 FIRST_STEP = 0.94
 """Quantiser step at q, in 8-bit levels of an orthonormal transform: FIRST_STEP * 2**((q - 4) / 6)."""
 
@@ -109,12 +114,12 @@ class Analysis(nn.Module):
         super().__init__()
         self.corrections = True
         self.linear = LappedForward(c.latents)
-        self.inlet = Conv(24, c.quarter, 3, conditioned=True)
-        self.quarter = Residual(c.quarter)
-        self.down8 = Conv(c.quarter, c.eighth, 2, stride=2, pad=0)
-        self.eighth = Residual(c.eighth)
-        self.down16 = Conv(c.eighth, c.sixteenth, 2, stride=2, pad=0)
-        self.sixteenth = Residual(c.sixteenth)
+        self.inlet = Conv(24, c.quarter, 3, conditioned=True, leaky=True)
+        self.quarter = Residual(c.quarter, leaky=True)
+        self.down8 = Conv(c.quarter, c.eighth, 2, stride=2, pad=0, leaky=True)
+        self.eighth = Residual(c.eighth, leaky=True)
+        self.down16 = Conv(c.eighth, c.sixteenth, 2, stride=2, pad=0, leaky=True)
+        self.sixteenth = Residual(c.sixteenth, leaky=True)
         self.outlet = Conv(c.sixteenth, c.latents, 3, wide=True, zero=True)
 
     def forward(self, planes: Tensor, q: Tensor) -> Tensor:
@@ -222,6 +227,20 @@ class Lic(nn.Module):
         self.log_deviation: Tensor
         self.log_gain = nn.Parameter(torch.zeros(len(KNOTS), c.latents))
         self.hyper_scale = nn.Parameter(torch.full((len(KNOTS), c.hyper), 0.0))
+
+    def learn_finely(self) -> None:
+        """Set the scales at which the outputs are trained, from the deviations of the components."""
+        levels = torch.exp2(-self.log_deviation)
+        self.analysis.outlet.learn_at((ANALYSIS_LEVELS * levels).clamp(max=1.0))
+        self.synthesis.outlet.learn_at(torch.full_like(self.synthesis.outlet.bias.detach(), SYNTHESIS_SCALE))
+        for mean, part in self.context.means():
+            mean.learn_at((MEAN_LEVELS * levels[part]).clamp(max=1.0))
+
+    def fold(self) -> None:
+        """Hold all weights as they act."""
+        for module in self.modules():
+            if isinstance(module, Conv):
+                module.fold()
 
     def log_steps(self, q: Tensor) -> Tensor:
         """log2 of the quantiser steps at the rate indices q (B,): (B, latents)."""

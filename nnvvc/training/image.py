@@ -83,6 +83,7 @@ class ImageTask:
             weights = state["model"] | state["average"]
             taken = {k: v for k, v in weights.items() if not k.startswith(tuple(fresh))}
             self.model.load_state_dict(taken, strict=False)
+        self.model.learn_finely()
         if start is None or fresh:
             self._start_hyper()
 
