@@ -130,7 +130,8 @@ class Conv(nn.Module):
 
     def forward(self, x: Tensor, q: Tensor | None = None, skip: Tensor | None = None) -> Tensor:
         """x (B, C, H, W); q (B,) where conditioned; skip is added before the ReLU."""
-        weight, bias = self.weight, self.bias
+        weight: Tensor = self.weight
+        bias: Tensor = self.bias
         if self.scale is not None:
             weight, bias = weight * self.scale[:, None, None, None], bias * self.scale
         if self.rounding:

@@ -1,0 +1,62 @@
+"""The layer that all networks of the learned codec are made of, as training sees it."""
+
+import pytest
+import torch
+
+from nnvvc.models.layers import ACT_MAX, KNOTS, LEAK, Conv, interpolate
+from tests.models.tiny_image import tiny_network
+
+
+def silenced(leaky: bool = False) -> Conv:
+    """A layer whose only channel is below zero everywhere."""
+    layer = Conv(1, 1, 1, leaky=leaky)
+    with torch.no_grad():
+        layer.weight.fill_(1.0)
+        layer.bias.fill_(-5.0)
+    return layer
+
+
+def test_a_silent_channel_can_learn_to_speak() -> None:
+    layer = silenced().train()
+    y = layer(torch.rand(1, 1, 4, 4))
+    assert float(y.detach().abs().max()) == 0
+    y.sum().backward()
+    assert layer.bias.grad is not None
+    assert float(layer.bias.grad) == pytest.approx(16 * LEAK)
+
+
+def test_inside_the_range_the_whole_gradient_passes() -> None:
+    layer = silenced().train()
+    x = torch.tensor([[[[6.0, 5.0 + 2 * ACT_MAX]]]], requires_grad=True)
+    layer(x).sum().backward()
+    assert x.grad is not None
+    assert x.grad.flatten().tolist() == pytest.approx([1.0, LEAK])
+
+
+def test_leaky_layers_let_some_through() -> None:
+    assert float(silenced(leaky=True)(torch.zeros(1, 1, 1, 1)).detach()) == pytest.approx(-5 * LEAK)
+
+
+def test_scaled_layers_act_the_same_after_folding() -> None:
+    model = tiny_network().eval()
+    model.learn_finely()
+    planes, q = (
+        torch.randn(1, 6, 32, 32, generator=torch.Generator().manual_seed(0)) / 3,
+        torch.tensor([30.0]),
+    )
+    with torch.no_grad():
+        before = model.synthesis(model.analysis(planes, q), q)
+        held = model.analysis.outlet.weight.clone()
+        model.fold()
+        after = model.synthesis(model.analysis(planes, q), q)
+    assert torch.allclose(before, after, atol=1e-4)
+    assert not torch.equal(held, model.analysis.outlet.weight)
+    assert all(m.scale is None for m in model.modules() if isinstance(m, Conv))
+
+
+def test_rates_between_knots_lie_on_straight_lines() -> None:
+    values = torch.randn(len(KNOTS), 3)
+    ends = torch.tensor([0.0, 63.0])
+    assert torch.equal(interpolate(values, ends), values[[0, -1]])
+    middle = torch.tensor([(KNOTS[1] + KNOTS[2]) / 2])
+    assert torch.allclose(interpolate(values, middle)[0], (values[1] + values[2]) / 2)
