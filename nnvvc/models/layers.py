@@ -53,8 +53,7 @@ class _Round(torch.autograd.Function):
 class _Clip(torch.autograd.Function):
     """Clip to the 8-bit range; outside it LEAK of the gradient passes.
 
-    Without it a channel that the optimiser once pushed below zero everywhere never comes back: three quarters
-    of them were lost so.
+    Without it a channel that the optimiser once pushed below zero everywhere never comes back.
     """
 
     @staticmethod
