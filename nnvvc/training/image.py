@@ -39,7 +39,7 @@ class ImageTask:
     nonlinear branches of the transforms take part. noise_until: the rate is that of noisy, not of rounded
     values, until then. calibration: the luma PSNR that each QP should give on the held-out pictures;
     rate_offset: without it, the rate index less the QP.
-    start: a checkpoint or exported model whose weights to start from.
+    start: a checkpoint of a run whose weights to start from; they are held at the scales of `learn_finely`.
     """
 
     def __init__(
