@@ -15,7 +15,7 @@ class FeatureDistortion:
     """A `Distortion` for one picture.
 
     The feature loss is brought to the size of the squared error of what is seen first, so that it is weighed
-    against bits as that is (as in training).
+    against bits as that is.
     """
 
     def __init__(self, original: Picture, coded: PictureFormat) -> None:
