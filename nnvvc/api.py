@@ -46,6 +46,10 @@ def encode_frames(
 ) -> Iterator[bytes]:
     """Encode pictures, all of `video.picture`, to pieces of a stream. Raises NnvvcError in its kinds."""
     options = options or EncodeOptions()
+    if options.background == "smooth":
+        from nnvvc.adapt.regions import smooth_background
+
+        frames = smooth_background(frames)
     return codec(options.codec, video).encode(frames, video, options)
 
 

@@ -24,6 +24,7 @@ KEY_QP_OFFSET = -3
 """What VVenC has for its own key pictures."""
 
 FILTERS = ("none", "base", "adapt", "machines")
+BACKGROUNDS = ("keep", "smooth")
 EFFORTS = ("normal", "full")
 PICTURE_HASHES = ("none", "md5", "crc")
 
@@ -36,9 +37,9 @@ class EncodeOptions:
     made for; None is the codec's own default. vvc: settings of the VVC encoder, whose qp is also the learned
     codecs'. encoder: its name in `nnvvc.vvc.tools`. scale: coded size over source size, None for a choice by
     measurement. key_qp_offset: QP of the hybrid codec's key pictures less that of the video. filter: the
-    neural filter announced in the stream. finetune_seconds: time for optimising each latent. adapt_seconds:
-    for fitting the filter for people to each group of pictures. profile: of the probability model. effort:
-    `full` chooses each key picture of the hybrid codec by encoding its group with it, and the QP of a single
+    neural filter announced in the stream. background: `smooth` leaves out what detectors find nothing in.
+    finetune_seconds: time for optimising each latent. adapt_seconds: for fitting the filter for people to
+    each group of pictures. profile: of the probability model. effort: `full` chooses each key picture of the hybrid codec by encoding its group with it, and the QP of a single
     picture for machines by what its bits are worth to them. workers: groups of pictures encoded at a time.
     picture_hash: writes the standard SEI per picture besides the hash of each intra period.
     """
@@ -50,6 +51,7 @@ class EncodeOptions:
     scale: Fraction | None = Fraction(1)
     key_qp_offset: int = KEY_QP_OFFSET
     filter: str = "none"
+    background: str = "keep"
     finetune_seconds: float = 0.0
     adapt_seconds: float = 10.0
     profile: Profile = "base"
@@ -61,6 +63,7 @@ class EncodeOptions:
         """Raises ConfigError for values out of range."""
         _check("--for", self.purpose, (None, *PURPOSES))
         _check("--filter", self.filter, FILTERS)
+        _check("--background", self.background, BACKGROUNDS)
         _check("--effort", self.effort, EFFORTS)
         _check("--profile", self.profile, PROFILES)
         _check("--picture-hash", self.picture_hash, PICTURE_HASHES)

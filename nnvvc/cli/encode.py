@@ -4,6 +4,7 @@ import argparse
 
 from nnvvc.codecs import CODECS
 from nnvvc.options import (
+    BACKGROUNDS,
     EFFORTS,
     FILTERS,
     KEY_QP_OFFSET,
@@ -60,6 +61,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     add("--filter", choices=FILTERS, default="none", help="neural filter announced in the stream")
     add(
+        "--background",
+        choices=BACKGROUNDS,
+        default="keep",
+        help="smooth: spend no bits on what detectors find nothing in; for machines (default %(default)s)",
+    )
+    add(
         "--adapt-seconds",
         type=float,
         default=10.0,
@@ -98,6 +105,7 @@ def run(args: argparse.Namespace) -> int:
         scale=SCALES[args.scale],
         key_qp_offset=args.key_qp_offset,
         filter=args.filter,
+        background=args.background,
         finetune_seconds=args.finetune,
         adapt_seconds=args.adapt_seconds,
         profile=args.profile,

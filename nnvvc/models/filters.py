@@ -38,7 +38,9 @@ class FilterConfig:
 
     widths: channels at 1/2, 1/4 and 1/8 of the luma resolution. blocks: residual blocks at 1/4, before and
     after the bottleneck each, and at 1/8. branches: filters that share the trunk. ups: enlargements it has
-    heads for. video: whether the biases depend on the temporal layer too.
+    heads for. video: whether the biases depend on the temporal layer too. leak: slope of activations below
+    zero. Without one, a channel that a step of training makes negative everywhere never learns again: the
+    first filters had nothing left at 1/8.
     """
 
     widths: tuple[int, int, int] = (32, 48, 64)
@@ -46,6 +48,7 @@ class FilterConfig:
     branches: int = 1
     ups: tuple[int, ...] = UPS
     video: bool = False
+    leak: float = 0.0
 
     @property
     def conditions(self) -> int:
@@ -90,23 +93,24 @@ class ConditionalConv(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, leak: float = 0.0) -> None:
         super().__init__()
+        self.leak = leak
         self.first = nn.Conv2d(width, width, 3, 1, 1)
         self.second = nn.Conv2d(width, width, 3, 1, 1)
         nn.init.normal_(self.second.weight, std=0.1 * (9 * width) ** -0.5)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.second(F.relu(self.first(x)))
-        return F.relu(x + y)
+        y: Tensor = self.second(F.leaky_relu(self.first(x), self.leak))
+        return F.leaky_relu(x + y, self.leak)
 
 
 class Branch(nn.Module):
     """The last stage of one filter: a residual block at half resolution and a head for every enlargement."""
 
-    def __init__(self, width: int, ups: tuple[int, ...]) -> None:
+    def __init__(self, width: int, ups: tuple[int, ...], leak: float) -> None:
         super().__init__()
-        self.block = ResidualBlock(width)
+        self.block = ResidualBlock(width, leak)
         self.heads = nn.ModuleDict({str(up): nn.Conv2d(width, 6 * up * up, 3, 1, 1) for up in ups})
         for head in self.heads.values():
             assert isinstance(head, nn.Conv2d) and head.bias is not None
@@ -129,24 +133,27 @@ class PictureFilter(nn.Module):
         count = config.conditions
         self.enter = ConditionalConv(6, w0, conditions=count)
         self.down1 = ConditionalConv(w0, w1, stride=2, conditions=count)
-        self.blocks1 = nn.Sequential(*(ResidualBlock(w1) for _ in range(outer)))
+        self.blocks1 = nn.Sequential(*(ResidualBlock(w1, config.leak) for _ in range(outer)))
         self.down2 = ConditionalConv(w1, w2, stride=2, conditions=count)
-        self.blocks2 = nn.Sequential(*(ResidualBlock(w2) for _ in range(inner)))
+        self.blocks2 = nn.Sequential(*(ResidualBlock(w2, config.leak) for _ in range(inner)))
         self.up1 = ConditionalConv(w2, 4 * w1, 1, conditions=count)
-        self.blocks3 = nn.Sequential(*(ResidualBlock(w1) for _ in range(outer)))
+        self.blocks3 = nn.Sequential(*(ResidualBlock(w1, config.leak) for _ in range(outer)))
         self.up0 = ConditionalConv(w1, 4 * w0, 1, conditions=count)
-        self.branches = nn.ModuleList(Branch(w0, config.ups) for _ in range(config.branches))
+        self.branches = nn.ModuleList(Branch(w0, config.ups, config.leak) for _ in range(config.branches))
+
+    def _active(self, x: Tensor) -> Tensor:
+        return F.leaky_relu(x, self.config.leak)
 
     def trunk(self, luma: Tensor, chroma: Tensor, given: Tensor) -> Tensor:
         """(N, widths[0], H / 2, W / 2) for luma (N, 1, H, W), chroma (N, 2, H / 2, W / 2), aligned to 16."""
         x = torch.cat((F.pixel_unshuffle(luma, 2) - 0.5, chroma), 1)
         # Samples have 10 bits and more, of which bfloat16 would keep 8.
         with torch.autocast(x.device.type, enabled=False):
-            x0 = F.relu(self.enter(x.float(), given))
-        x1 = self.blocks1(F.relu(self.down1(x0, given)))
-        x2 = self.blocks2(F.relu(self.down2(x1, given)))
-        y1 = self.blocks3(F.relu(x1 + F.pixel_shuffle(self.up1(x2, given), 2)))
-        return F.relu(x0 + F.pixel_shuffle(self.up0(y1, given), 2))
+            x0 = self._active(self.enter(x.float(), given))
+        x1 = self.blocks1(self._active(self.down1(x0, given)))
+        x2 = self.blocks2(self._active(self.down2(x1, given)))
+        y1 = self.blocks3(self._active(x1 + F.pixel_shuffle(self.up1(x2, given), 2)))
+        return self._active(x0 + F.pixel_shuffle(self.up0(y1, given), 2))
 
     def forward(
         self,

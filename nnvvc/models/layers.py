@@ -51,21 +51,23 @@ class _Round(torch.autograd.Function):
 
 
 class _Clip(torch.autograd.Function):
-    """Clip to the 8-bit range; outside it LEAK of the gradient passes.
+    """Clip to the 8-bit range, less `slope` of what is below it; outside LEAK of the gradient passes.
 
     Without it a channel that the optimiser once pushed below zero everywhere never comes back.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, slope: float) -> Tensor:
         result = F.hardtanh(x, 0.0, ACT_MAX)
-        ctx.save_for_backward(result == x)
-        return result
+        ctx.save_for_backward(result == x, x < 0)
+        ctx.leaks = max(slope, LEAK), LEAK
+        return result if not slope else result + slope * x.clamp_max(0.0)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        (inside,) = ctx.saved_tensors
-        return torch.where(inside, grad, LEAK * grad)
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        inside, below = ctx.saved_tensors
+        low, high = ctx.leaks
+        return torch.where(inside, grad, torch.where(below, low * grad, high * grad)), None
 
 
 def ste_round(x: Tensor) -> Tensor:
@@ -94,8 +96,8 @@ class Conv(nn.Module):
     leaky: a leaky ReLU instead, without a clip; for networks that only encoders run, in floating point.
     conditioned: adds a bias per channel that depends on the rate index. zero: starts with zero weights.
     With `rounding` set, training sees the rounding of weights and activations that the integer form will
-    have. Optimisers move all weights by about the learning rate: `learn_at` makes that less for outputs
-    whose unit is large.
+    have; `slope` of what is below zero passes, for the beginning of a training. Optimisers move all weights
+    by about the learning rate: `learn_at` makes that less for outputs whose unit is large.
     """
 
     scale: Tensor | None
@@ -117,6 +119,7 @@ class Conv(nn.Module):
         self.stride, self.wide, self.leaky = stride, wide, leaky
         self.pad = kernel // 2 if pad is None else pad
         self.rounding = False
+        self.slope = 0.0
         self.weight = nn.Parameter(torch.empty(outputs, inputs, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(outputs))
         # Not saved: it follows from the model, and what is exported has none.
@@ -145,7 +148,10 @@ class Conv(nn.Module):
             return y
         if self.leaky:
             return F.leaky_relu(y, LEAK)
-        y = _Clip.apply(y) if self.training else F.hardtanh(y, 0.0, ACT_MAX)  # type: ignore[no-untyped-call]
+        if self.training or self.slope:
+            y = _Clip.apply(y, self.slope)  # type: ignore[no-untyped-call]
+        else:
+            y = F.hardtanh(y, 0.0, ACT_MAX)
         return ste_round(y * 2**ACT_SHIFT) * 2**-ACT_SHIFT if self.rounding else y
 
     def learn_at(self, scale: Tensor) -> None:
@@ -207,3 +213,10 @@ def set_rounding(module: nn.Module, on: bool) -> None:
     for m in module.modules():
         if isinstance(m, (Conv, Split)):
             m.rounding = on
+
+
+def set_slope(module: nn.Module, slope: float) -> None:
+    """Let this much of what is below zero pass in every clipped layer of `module`."""
+    for m in module.modules():
+        if isinstance(m, Conv):
+            m.slope = slope

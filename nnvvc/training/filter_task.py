@@ -44,25 +44,40 @@ VALIDATED = 6
 """Most patches per scale and QP that one validation looks at."""
 
 
+SIDES = (160, 192, 224, 256)
+"""Sides of what loss networks see of a patch in training: detectors make most pictures smaller first."""
+
+
 @dataclass(frozen=True)
 class View:
-    """The part of a patch that the loss networks see: from here on, all but BORDER samples each way."""
+    """The part of a patch that the loss networks see: from here on, all but BORDER samples each way.
+
+    side: samples that the networks see it with; None for as many as it has.
+    """
 
     top: int = BORDER // 2
     left: int = BORDER // 2
+    side: int | None = None
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "View":
-        """A random one: at a single place filters learn patterns that please a network at one phase of its
-        strides, and at no other.
+        """A random one: at a single place and size filters learn patterns that please a network at one phase
+        of its strides, and at no other.
         """
-        return cls(*rng.integers(0, BORDER + 1, 2).tolist())
+        top, left = rng.integers(0, BORDER + 1, 2).tolist()
+        return cls(top, left, SIDES[int(rng.integers(len(SIDES)))])
 
     def __call__(self, rgb: Tensor) -> Tensor:
         """(N, 3, side - BORDER, side - BORDER) of square patches (N, 3, side, side)."""
         side = rgb.shape[-1] - BORDER
         part = rgb[..., self.top : self.top + side, self.left : self.left + side]
         return part.contiguous(memory_format=torch.channels_last)
+
+    def seen(self, part: Tensor) -> Tensor:
+        """What `__call__` gave, as the loss networks see it."""
+        if self.side in (None, part.shape[-1]):
+            return part
+        return F.interpolate(part, (self.side, self.side), mode="bilinear", antialias=True)
 
 
 class Batch(TypedDict):
@@ -295,6 +310,7 @@ class FilterTask:
         repeat = len(rgb) // len(original)
         error = (rgb - original.repeat(repeat, 1, 1, 1)).square().mean(1, keepdim=True)
         total = self.pixel_weight * F.adaptive_avg_pool2d(error, grid)[:, 0]
+        rgb, original = view.seen(rgb), view.seen(original)
         for name in names:
             network = self.networks[name].to(rgb.device)
             # Depthwise convolutions are faster in float32 on a CPU.

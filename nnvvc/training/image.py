@@ -16,7 +16,7 @@ from torch import Tensor
 from nnvvc.files import atomic_path
 from nnvvc.media.colour import rgb_to_picture
 from nnvvc.models.image import config_from, save_model
-from nnvvc.models.layers import RATES, set_rounding
+from nnvvc.models.layers import RATES, set_rounding, set_slope
 from nnvvc.models.lic import HYPER_STRIDE, Lic, rate_lambda
 from nnvvc.models.planes import LEVELS, planes_of_picture
 from nnvvc.models.simulate import simulate, squared_error
@@ -36,8 +36,9 @@ class ImageTask:
     (NNVVC_DATA/kodak). crops: (progress, batch, size) phases. profiles: how often each profile is
     trained; they share all but their last layers. rates: q is drawn evenly from this range.
     rounding_from: progress from which training sees integer rounding; corrections_from: from which the
-    nonlinear branches of the transforms take part. noise_until: the rate is that of noisy, not of rounded
-    values, until then. calibration: the luma PSNR that each QP should give on the held-out pictures;
+    nonlinear branches of the transforms take part. slope: of activations below zero, at the beginning;
+    none from `slope_until` on. noise_until: the rate is that of noisy, not of rounded values, until then.
+    calibration: the luma PSNR that each QP should give on the held-out pictures;
     rate_offset: without it, the rate index less the QP.
     start: a checkpoint of a run whose weights to start from; they are held at the scales of `learn_finely`.
     """
@@ -54,6 +55,8 @@ class ImageTask:
         chroma_weights: tuple[float, float] = (3.2, 2.6),
         rounding_from: float = 0.75,
         corrections_from: float = 0.0,
+        slope: float = 0.0,
+        slope_until: float = 0.5,
         noise_until: float = 0.0,
         start: str | None = None,
         fresh: tuple[str, ...] = (),
@@ -69,6 +72,7 @@ class ImageTask:
         self.rounding_from = rounding_from
         self.profiles = profiles or {"high": 1.0}
         self.corrections_from, self.noise_until = corrections_from, noise_until
+        self.slope, self.slope_until = slope, slope_until
         self.chroma_weights = (float(chroma_weights[0]), float(chroma_weights[1]))
         self.rate_balance = rate_balance
         self.photos = Photos(data_folder(data, "train"), limit)
@@ -114,6 +118,7 @@ class ImageTask:
 
     def loss(self, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
         set_rounding(self.model, self.progress >= self.rounding_from)
+        set_slope(self.model, self.slope * max(0.0, 1 - self.progress / self.slope_until))
         corrections = self.progress >= self.corrections_from
         self.model.analysis.corrections = self.model.synthesis.corrections = corrections
         planes, q = batch["planes"], batch["q"]

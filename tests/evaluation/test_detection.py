@@ -8,6 +8,7 @@ from nnvvc.errors import ConfigError
 from nnvvc.evaluation import detection
 from nnvvc.evaluation.detection import Detections, Detector, box_iou, suppress
 from nnvvc.evaluation.networks import Placement, TaskNetwork, load_network
+from nnvvc.models import detection_heads
 from tests.evaluation.conftest import red_squares
 
 
@@ -56,8 +57,8 @@ def test_distance_heads_differ_in_their_centre() -> None:
     pred = np.zeros((cells, 112), np.float32)
     # All weight on a distance of 2 strides on each side.
     pred[:, 80:112] = np.where(np.arange(8) == 2, 50, 0).repeat(4).reshape(8, 4).T.ravel()
-    nano = detection._nanodet(pred, 64, 64).boxes
-    pico = detection._picodet(pred, 64, 64).boxes
+    nano = detection_heads._nanodet(pred, 64, 64).boxes
+    pico = detection_heads._picodet(pred, 64, 64).boxes
     np.testing.assert_allclose(nano[9], [8 - 16, 8 - 16, 8 + 16, 8 + 16], atol=1e-3)
     np.testing.assert_allclose(pico[9] - nano[9], 4, atol=1e-3)
 
@@ -67,7 +68,7 @@ def test_yolov5_head_centre_and_anchor() -> None:
     pred = np.full((cells, 85 + 32), -20, np.float32)
     # Second anchor (16, 30) of stride 8, cell (1, 2): all logits 0 are the middle of the cell and the anchor.
     pred[16 + 6, :6] = [0, 0, 0, 0, 20, 20]
-    found = detection._yolov5(pred, 32, 32)
+    found = detection_heads._yolov5(pred, 32, 32)
     assert len(found.boxes) == 1
     np.testing.assert_allclose(found.boxes[0], [20 - 8, 12 - 15, 20 + 8, 12 + 15], atol=1e-4)
     assert found.scores[0, 0] == pytest.approx(1)
@@ -77,7 +78,7 @@ def test_fastestdet_head() -> None:
     pred = np.full((85, 2, 2), 1e-6, np.float32)
     pred[1:5] = 0
     pred[0, 1, 0], pred[5 + 7, 1, 0] = 0.5, 1.0
-    found = detection._fastestdet(pred, 32, 32)
+    found = detection_heads._fastestdet(pred, 32, 32)
     np.testing.assert_allclose(found.boxes[2], [0 - 8, 16 - 8, 0 + 8, 16 + 8], atol=1e-5)
     assert found.scores[2].argmax() == 7 and found.scores[2].max() == pytest.approx(0.5**0.6)
 

@@ -1,0 +1,101 @@
+"""Regions: what detectors find stays as it is, the rest is smoothed, in pictures and through time."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from nnvvc.adapt import regions
+from nnvvc.errors import ConfigError
+from nnvvc.picture import Chroma, Picture, PictureFormat
+
+
+def noise(width: int, height: int, chroma: Chroma = Chroma.C420, depth: int = 10) -> Picture:
+    fmt = PictureFormat(width, height, depth, chroma)
+    rng = np.random.default_rng(width * height)
+    return Picture(tuple(rng.integers(1 << depth, size=s, dtype=np.uint16) for s in fmt.plane_shapes), fmt)
+
+
+SIDES = st.integers(1, 90)
+
+
+@given(SIDES, SIDES, st.sampled_from([Chroma.C420, Chroma.C400]), st.sampled_from([8, 10]))
+def test_only_what_the_mask_leaves_out_is_smoothed(
+    width: int, height: int, chroma: Chroma, depth: int
+) -> None:
+    picture = noise(width, height, chroma, depth)
+    kept = regions.smoothed(picture, np.ones((height, width), np.float32))
+    assert kept.format == picture.format
+    assert all(np.array_equal(a, b) for a, b in zip(kept.planes, picture.planes, strict=True))
+    gone = regions.smoothed(picture, np.zeros((height, width), np.float32))
+    for before, after in zip(picture.planes, gone.planes, strict=True):
+        assert after.dtype == np.uint16
+        assert before.min() <= after.min() and after.max() <= before.max()
+
+
+def test_a_box_is_kept_with_a_margin(monkeypatch: pytest.MonkeyPatch) -> None:
+    box = np.array([[100, 80, 160, 120]], np.float32)
+    monkeypatch.setattr(regions, "object_boxes", lambda picture: box)
+    picture = noise(320, 240)
+    mask = regions.object_mask(picture)
+    assert mask[80:120, 100:160].all() and mask[70, 90] == 1 and mask[60, 90] == mask[70, 80] == 0
+    done = regions.smoothed(picture, mask)
+    assert np.array_equal(done.planes[0][90:110, 110:150], picture.planes[0][90:110, 110:150])
+    assert done.planes[0][180:, 240:].std() < 0.3 * picture.planes[0].std()
+
+
+class FakeDetector:
+    """One box, in the network's samples, and otherwise nothing."""
+
+    def __init__(self, cell: int, reach: int) -> None:
+        self.cell, self.reach, self.seen = cell, reach, (0, 0)
+
+    def __call__(self, rgb: Tensor, outputs: Sequence[str]) -> list[Tensor]:
+        assert outputs == ("pred",)
+        height, width = rgb.shape[2:]
+        assert height % regions.STRIDE == width % regions.STRIDE == 0
+        self.seen = (height, width)
+        cells = sum(-(-height // s) * -(-width // s) for s in (8, 16, 32, 64))
+        pred = torch.zeros(1, cells, 112)
+        pred[0, self.cell, 17] = 0.9
+        pred[0, self.cell, 80:].view(4, 8)[:, self.reach] = 50.0
+        return [pred]
+
+
+def test_boxes_are_in_samples_of_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Twice the detectors' size; the cell in row 2, column 3 of stride 8, and a box of two cells each way.
+    fake = FakeDetector(cell=2 * 52 + 3, reach=2)
+    monkeypatch.setattr(regions, "_detector", lambda name: fake)
+    boxes = regions.object_boxes(noise(832, 640))
+    assert fake.seen == (320, 416)
+    assert len(boxes) == 2
+    np.testing.assert_allclose(boxes[0], [16, 0, 80, 64], atol=0.1)  # NanoDet-Plus: a cell's corner
+    np.testing.assert_allclose(boxes[1], [24, 8, 88, 72], atol=0.1)  # PicoDet: its centre
+
+
+@pytest.mark.parametrize("count", [1, 5, 9, 30])
+def test_objects_stay_sharp_around_the_picture_that_shows_them(
+    count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(regions, "available", lambda: True)
+    pictures = [noise(32, 16 + 2 * i) for i in range(count)]
+    order = {p.format.height: i for i, p in enumerate(pictures)}
+    monkeypatch.setattr(
+        regions, "object_mask", lambda p: (np.arange(64) == order[p.format.height]).astype(np.float32)
+    )
+    monkeypatch.setattr(regions, "smoothed", lambda picture, mask: (picture, mask))
+    found = list(regions.smooth_background(iter(pictures)))
+    assert [p for p, _ in found] == pictures
+    for i, (_, mask) in enumerate(found):
+        near = [j for j in range(count) if abs(j - i) <= regions.WINDOW]
+        assert np.flatnonzero(mask).tolist() == near
+
+
+def test_without_detectors_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NNVVC_NETS", raising=False)
+    with pytest.raises(ConfigError, match="NNVVC_NETS"):
+        next(regions.smooth_background([noise(16, 16)]))
