@@ -49,7 +49,8 @@ def encode_frames(
     if options.background == "smooth":
         from nnvvc.adapt.regions import smooth_background
 
-        frames = smooth_background(frames)
+        period = 1 if options.vvc.gop == "ai" else options.vvc.intra_period
+        frames = smooth_background(frames, period)
     return codec(options.codec, video).encode(frames, video, options)
 
 

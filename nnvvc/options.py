@@ -39,8 +39,9 @@ class EncodeOptions:
     measurement. key_qp_offset: QP of the hybrid codec's key pictures less that of the video. filter: the
     neural filter announced in the stream. background: `smooth` leaves out what detectors find nothing in.
     finetune_seconds: time for optimising each latent. adapt_seconds: for fitting the filter for people to
-    each group of pictures. profile: of the probability model. effort: `full` chooses each key picture of the hybrid codec by encoding its group with it, and the QP of a single
-    picture for machines by what its bits are worth to them. workers: groups of pictures encoded at a time.
+    each group of pictures. profile: of the probability model. effort: `full` chooses each key picture of the
+    hybrid codec by encoding its group with it, and the QP of a single picture for machines by what its bits
+    are worth to them. workers: groups of pictures encoded at a time.
     picture_hash: writes the standard SEI per picture besides the hash of each intra period.
     """
 

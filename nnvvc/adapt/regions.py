@@ -5,9 +5,9 @@ MPEG work on video coding for machines has them): an encoder then has nothing to
 will do. Detectors lose little by it; people see a blurred background.
 """
 
-from collections import deque
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from itertools import islice
 
 import cv2
 import numpy as np
@@ -45,32 +45,28 @@ EDGE = 4.0
 SMOOTHING = 1 / 160
 """Standard deviation of the smoothing, in longer sides of the picture."""
 
-WINDOW = 8
-"""Pictures of a video before and after one whose objects are kept in it too: what appears and disappears from
-one picture to the next costs bits, and detectors miss some.
-"""
+LONGEST = 64
+"""Pictures, at most, that have one mask."""
+
+LOOKED_AT = 2
+"""Of every so many pictures of a video one is given to the detectors."""
 
 
-def smooth_background(frames: Iterable[Picture]) -> Iterator[Picture]:
-    """Pictures with all smoothed but the objects in them and in up to WINDOW pictures before and after.
+def smooth_background(frames: Iterable[Picture], period: int) -> Iterator[Picture]:
+    """Pictures with all smoothed but their objects.
 
-    Raises ConfigError where the detectors are not there.
+    Of a video, `period` pictures at a time (0: as many as may be) keep whatever is an object in one of them:
+    detectors miss some, and what comes and goes from one picture to the next costs bits. Raises ConfigError
+    where the detectors are not there.
     """
     if not available():
         raise ConfigError(f"--background smooth needs detectors: {FOLDER_VARIABLE} names their folder")
-    pending: deque[Picture] = deque()
-    masks: deque[Mask] = deque()
-    for picture in frames:
-        pending.append(picture)
-        masks.append(object_mask(picture))
-        if len(pending) > WINDOW:
-            yield smoothed(pending.popleft(), np.maximum.reduce(masks))
-            if len(masks) > 2 * WINDOW:
-                masks.popleft()
-    while pending:
-        yield smoothed(pending.popleft(), np.maximum.reduce(masks))
-        if len(masks) > len(pending) + WINDOW:
-            masks.popleft()
+    remaining = iter(frames)
+    while group := list(islice(remaining, min(period or LONGEST, LONGEST))):
+        mask = np.maximum.reduce([object_mask(picture) for picture in group[::LOOKED_AT]])
+        soft = cv2.GaussianBlur(mask, (0, 0), EDGE)
+        for picture in group:
+            yield smoothed(picture, soft)
 
 
 def object_mask(picture: Picture) -> Mask:
@@ -103,16 +99,15 @@ def object_boxes(picture: Picture) -> NDArray[np.float32]:
 
 
 def smoothed(picture: Picture, mask: Mask) -> Picture:
-    """The picture with all but what `mask`, (height, width) of luma, holds smoothed."""
+    """The picture with all smoothed but what `mask`, (height, width) of luma, 0 to 1, holds."""
     deviation = SMOOTHING * max(picture.format.width, picture.format.height)
-    soft = cv2.GaussianBlur(mask, (0, 0), EDGE)
     planes = []
     for plane in picture.planes:
         rows, columns = plane.shape
         share = columns / picture.format.width
         values = plane.astype(np.float32)
         blurred = cv2.GaussianBlur(values, (0, 0), deviation * share, borderType=cv2.BORDER_REPLICATE)
-        weight = soft if share == 1 else cv2.resize(soft, (columns, rows), interpolation=cv2.INTER_AREA)
+        weight = mask if share == 1 else cv2.resize(mask, (columns, rows), interpolation=cv2.INTER_AREA)
         planes.append(np.rint(blurred + weight * (values - blurred)).astype(np.uint16))
     return Picture(tuple(planes), picture.format)
 

@@ -52,20 +52,22 @@ SIDES = (160, 192, 224, 256)
 class View:
     """The part of a patch that the loss networks see: from here on, all but BORDER samples each way.
 
-    side: samples that the networks see it with; None for as many as it has.
+    side: samples that the networks see it with; None for as many as it has. noise: standard deviation of what
+    is added to it.
     """
 
     top: int = BORDER // 2
     left: int = BORDER // 2
     side: int | None = None
+    noise: float = 0.0
 
     @classmethod
-    def draw(cls, rng: np.random.Generator) -> "View":
+    def draw(cls, rng: np.random.Generator, noise: float = 0.0) -> "View":
         """A random one: at a single place and size filters learn patterns that please a network at one phase
         of its strides, and at no other.
         """
         top, left = rng.integers(0, BORDER + 1, 2).tolist()
-        return cls(top, left, SIDES[int(rng.integers(len(SIDES)))])
+        return cls(top, left, SIDES[int(rng.integers(len(SIDES)))], float(rng.uniform(0, noise)))
 
     def __call__(self, rgb: Tensor) -> Tensor:
         """(N, 3, side - BORDER, side - BORDER) of square patches (N, 3, side, side)."""
@@ -226,7 +228,10 @@ class FilterTask:
     names) where they are missing; for a filter of video of clips that are made of them, and of those in
     `video`. networks: folder of the task networks. start: filter to start from, with one branch or as many,
     and no fewer channels. config: fields of `FilterConfig`. shares: how often each scale is drawn. batch:
-    pictures per step. networks_per_step: how many of `FEATURES` judge a step. pixel_weight: of the mean
+    pictures per step. features: networks and their outputs that judge, `FEATURES` where not given.
+    networks_per_step: how many of them judge a step. noise: largest standard deviation of the noise that
+    networks see on both pictures, of RGB in 0..1: what a filter learns then depends less on the network.
+    pixel_weight: of the mean
     squared error of RGB in 0..1. temperature: of the competition at the beginning and at the end, in units of
     the loss; used where the filter has several branches.
     """
@@ -241,7 +246,9 @@ class FilterTask:
         config: dict[str, Any] | None = None,
         shares: dict[str, float] | None = None,
         batch: int = 4,
+        features: dict[str, list[str]] | None = None,
         networks_per_step: int = 2,
+        noise: float = 0.0,
         pixel_weight: float = 20.0,
         temperature: tuple[float, float] = (0.1, 0.002),
     ) -> None:
@@ -255,12 +262,14 @@ class FilterTask:
         self.patches = CodedPatches(Path(folder))
         if start:
             initialise(self.model, load_filter(Path(start)))
-        self.networks = {name: TaskNetwork(name, Path(networks) if networks else None) for name in FEATURES}
+        self.features = {name: tuple(outputs) for name, outputs in (features or FEATURES).items()}
+        folder_of_networks = Path(networks) if networks else None
+        self.networks = {name: TaskNetwork(name, folder_of_networks) for name in self.features}
         self.shares = {
             Fraction(k): v for k, v in (shares or {"1/2": 0.4, "1": 0.2, "3/4": 0.25, "1/4": 0.15}).items()
         }
         self.batch, self.pixel_weight = batch, pixel_weight
-        self.networks_per_step = networks_per_step
+        self.networks_per_step, self.noise = networks_per_step, noise
         self.temperature = temperature
         self.progress = 0.0
         self._rng = np.random.default_rng()
@@ -279,8 +288,8 @@ class FilterTask:
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """Feature loss plus weighted squared error, averaged; branches are weighted by softmax(-loss / T)."""
-        names = self._rng.choice(list(FEATURES), self.networks_per_step, replace=False).tolist()
-        view = View.draw(self._rng)
+        names = self._rng.choice(list(self.features), self.networks_per_step, replace=False).tolist()
+        view = View.draw(self._rng, self.noise)
         losses = self.loss_of(batch, names, view, grid=2 if self.model.config.branches > 1 else 1)
         if len(losses) == 1:
             return losses[0].mean(), {}
@@ -311,13 +320,17 @@ class FilterTask:
         error = (rgb - original.repeat(repeat, 1, 1, 1)).square().mean(1, keepdim=True)
         total = self.pixel_weight * F.adaptive_avg_pool2d(error, grid)[:, 0]
         rgb, original = view.seen(rgb), view.seen(original)
+        if view.noise:
+            disturbance = view.noise * torch.randn_like(original)
+            original = original + disturbance
+            rgb = rgb + disturbance.repeat(repeat, 1, 1, 1)
         for name in names:
             network = self.networks[name].to(rgb.device)
             # Depthwise convolutions are faster in float32 on a CPU.
             with torch.autocast(rgb.device.type, torch.bfloat16, enabled=name == "squeezenet_v1.1"):
                 with torch.no_grad():
-                    wanted = network(original, FEATURES[name])
-                found = network(rgb, FEATURES[name])
+                    wanted = network(original, self.features[name])
+                found = network(rgb, self.features[name])
             wanted = [w.repeat(repeat, 1, 1, 1) for w in wanted]
             total = total + feature_loss(found, wanted, grid) / len(names)
         return total
@@ -337,7 +350,7 @@ class FilterTask:
                     continue
                 batch = to_device(batch, device)
                 plain = plainly_enlarged(batch)
-                for name in FEATURES:
+                for name in self.features:
                     before = self.distortion(plain, batch["original"], [name], view).mean()
                     after = self.loss_of(batch, [name], view, grid).amin(0).mean()
                     ratios.append(float(after / before))

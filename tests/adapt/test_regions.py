@@ -77,25 +77,27 @@ def test_boxes_are_in_samples_of_the_picture(monkeypatch: pytest.MonkeyPatch) ->
     np.testing.assert_allclose(boxes[1], [24, 8, 88, 72], atol=0.1)  # PicoDet: its centre
 
 
-@pytest.mark.parametrize("count", [1, 5, 9, 30])
-def test_objects_stay_sharp_around_the_picture_that_shows_them(
-    count: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("count", "period"), [(1, 32), (5, 1), (9, 4), (30, 16), (130, 0), (130, 1000)])
+def test_a_period_keeps_the_objects_of_all_its_pictures(
+    count: int, period: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(regions, "available", lambda: True)
-    pictures = [noise(32, 16 + 2 * i) for i in range(count)]
-    order = {p.format.height: i for i, p in enumerate(pictures)}
+    pictures = [noise(8, 2 + 2 * i) for i in range(count)]
+    number = {p.format.height: i for i, p in enumerate(pictures)}
     monkeypatch.setattr(
-        regions, "object_mask", lambda p: (np.arange(64) == order[p.format.height]).astype(np.float32)
+        regions, "object_mask", lambda p: (np.arange(1300) == 10 * number[p.format.height])[None] * 1.0
     )
     monkeypatch.setattr(regions, "smoothed", lambda picture, mask: (picture, mask))
-    found = list(regions.smooth_background(iter(pictures)))
+    found = list(regions.smooth_background(iter(pictures), period))
     assert [p for p, _ in found] == pictures
+    length = min(period or regions.LONGEST, regions.LONGEST)
     for i, (_, mask) in enumerate(found):
-        near = [j for j in range(count) if abs(j - i) <= regions.WINDOW]
-        assert np.flatnonzero(mask).tolist() == near
+        first = i // length * length
+        group = range(first, min(first + length, count), regions.LOOKED_AT)
+        assert [j for j in range(count) if mask[0, 10 * j] > 0.05] == list(group)
 
 
 def test_without_detectors_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NNVVC_NETS", raising=False)
     with pytest.raises(ConfigError, match="NNVVC_NETS"):
-        next(regions.smooth_background([noise(16, 16)]))
+        next(regions.smooth_background([noise(16, 16)], 1))
