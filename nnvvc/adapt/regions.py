@@ -64,7 +64,7 @@ def smooth_background(frames: Iterable[Picture], period: int) -> Iterator[Pictur
     remaining = iter(frames)
     while group := list(islice(remaining, min(period or LONGEST, LONGEST))):
         mask = np.maximum.reduce([object_mask(picture) for picture in group[::LOOKED_AT]])
-        soft = cv2.GaussianBlur(mask, (0, 0), EDGE)
+        soft = cv2.GaussianBlur(mask, (0, 0), EDGE).astype(np.float32, copy=False)
         for picture in group:
             yield smoothed(picture, soft)
 

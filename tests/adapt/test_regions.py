@@ -1,6 +1,7 @@
 """Regions: what detectors find stays as it is, the rest is smoothed, in pictures and through time."""
 
 from collections.abc import Sequence
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -10,8 +11,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from nnvvc.adapt import regions
+from nnvvc.api import decode_chunks, encode_frames
 from nnvvc.errors import ConfigError
-from nnvvc.picture import Chroma, Picture, PictureFormat
+from nnvvc.options import EncodeOptions
+from nnvvc.picture import Chroma, Picture, PictureFormat, VideoFormat
+from nnvvc.vvc.tools import VvcSettings
 
 
 def noise(width: int, height: int, chroma: Chroma = Chroma.C420, depth: int = 10) -> Picture:
@@ -101,3 +105,27 @@ def test_without_detectors_it_says_what_is_missing(monkeypatch: pytest.MonkeyPat
     monkeypatch.delenv("NNVVC_NETS", raising=False)
     with pytest.raises(ConfigError, match="NNVVC_NETS"):
         next(regions.smooth_background([noise(16, 16)], 1))
+
+
+def test_a_smoothed_background_saves_bytes_and_keeps_objects(monkeypatch: pytest.MonkeyPatch) -> None:
+    box = np.array([[16, 16, 64, 64]], np.float32)
+    monkeypatch.setattr(regions, "object_boxes", lambda picture: box)
+    monkeypatch.setattr(regions, "available", lambda: True)
+    fmt = PictureFormat(256, 192, 8)
+    rng = np.random.default_rng(0)
+    planes = tuple(rng.integers(100, 150, s).astype(np.uint16) for s in fmt.plane_shapes)
+    pictures = [Picture(planes, fmt)] * 3
+    video = VideoFormat(fmt, Fraction(25), len(pictures))
+    settings = VvcSettings(qp=27, preset="faster", threads=1)
+    streams, errors = {}, {}
+    for background in ("keep", "smooth"):
+        options = EncodeOptions(codec="vvc", vvc=settings, background=background)
+        streams[background] = b"".join(encode_frames(pictures, video, options))
+        decoded = list(decode_chunks([streams[background]]))
+        assert len(decoded) == len(pictures)
+        errors[background] = [
+            float(np.square(p.planes[0][20:60, 20:60].astype(int) - q.planes[0][20:60, 20:60]).mean())
+            for p, q in zip(pictures, decoded, strict=True)
+        ]
+    assert len(streams["smooth"]) < 0.5 * len(streams["keep"])
+    assert np.mean(errors["smooth"]) < 1.5 * np.mean(errors["keep"])
