@@ -44,7 +44,7 @@ VALIDATED = 6
 """Most patches per scale and QP that one validation looks at."""
 
 
-SIDES = (160, 192, 224, 256)
+SIDES = (160, 224, 224, 288)
 """Sides of what loss networks see of a patch in training: detectors make most pictures smaller first."""
 
 
