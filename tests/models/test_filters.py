@@ -11,6 +11,7 @@ from nnvvc.models.filters import (
     UPS,
     FilterConfig,
     PictureFilter,
+    ResidualBlock,
     condition,
     enlargement,
     kmac_per_pixel,
@@ -68,6 +69,16 @@ def test_condition_acts_through_biases_and_is_held_in_range() -> None:
     assert not torch.allclose(run(model, 32, 32, 1, 27)[0], run(model, 32, 32, 1, 47)[0])
     assert torch.equal(run(model, 32, 32, 1, 57)[0], run(model, 32, 32, 1, 63)[0])
     assert condition(torch.tensor([37.0]), torch.tensor([1.0])).abs().sum() == 0
+
+
+def test_leaky_filters_feel_what_is_below_zero() -> None:
+    x = torch.randn(1, 8, 4, 4) - 9.0
+    for leak in (0.0, 0.1):
+        block = ResidualBlock(8, leak)
+        y = block(x.clone().requires_grad_(True))
+        y.sum().backward()
+        moved = [float(p.grad.abs().max()) for p in block.parameters() if p.grad is not None]
+        assert (min(moved) > 0) == (leak > 0)
 
 
 def test_save_and_load(tmp_path: Path) -> None:

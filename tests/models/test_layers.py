@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nnvvc.models.layers import ACT_MAX, KNOTS, LEAK, Conv, interpolate
+from nnvvc.models.layers import ACT_MAX, KNOTS, LEAK, Conv, interpolate, set_slope
 from tests.models.tiny_image import tiny_network
 
 
@@ -35,6 +35,19 @@ def test_inside_the_range_the_whole_gradient_passes() -> None:
 
 def test_leaky_layers_let_some_through() -> None:
     assert float(silenced(leaky=True)(torch.zeros(1, 1, 1, 1)).detach()) == pytest.approx(-5 * LEAK)
+
+
+def test_a_slope_passes_below_zero_until_it_is_taken_away() -> None:
+    layer = silenced().train()
+    set_slope(layer, 0.25)
+    x = torch.zeros(1, 1, 1, 1, requires_grad=True)
+    y = layer(x)
+    y.backward()
+    assert x.grad is not None
+    assert float(y.detach()) == pytest.approx(-5 * 0.25) and float(x.grad) == pytest.approx(0.25)
+    assert float(layer.eval()(x).detach()) == pytest.approx(-5 * 0.25)
+    set_slope(layer, 0.0)
+    assert float(layer(x).detach()) == 0
 
 
 def test_scaled_layers_act_the_same_after_folding() -> None:
