@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nnvvc.entropy.block_map import BlockMap
+from nnvvc.errors import ConfigError
 from nnvvc.media.colour import picture_to_rgb
 from nnvvc.models.tasknets import FOLDER_VARIABLE, TaskNetwork, feature_loss
 from nnvvc.picture import Picture
@@ -44,8 +45,15 @@ def available() -> bool:
     return FOLDER_VARIABLE in os.environ
 
 
+def require_networks(option: str) -> None:
+    """Raises ConfigError where they are not there; option: what needs them."""
+    if not available():
+        raise ConfigError(f"{option} needs the loss networks: {FOLDER_VARIABLE} names their folder")
+
+
 @lru_cache(maxsize=4)
-def _network(name: str) -> TaskNetwork:
+def loss_network(name: str) -> TaskNetwork:
+    """The network of that name, loaded once. Raises ConfigError."""
     return TaskNetwork(name).requires_grad_(False)
 
 
@@ -67,7 +75,7 @@ def block_losses(candidates: Sequence[Picture], original: Picture) -> NDArray[np
     pictures = [_tensor(p) for p in (original, *candidates)]
     total = torch.zeros(len(candidates), *grid)
     for name, outputs in FEATURES.items():
-        wanted, *found = (_network(name)(p, outputs) for p in pictures)
+        wanted, *found = (loss_network(name)(p, outputs) for p in pictures)
         total += torch.cat([feature_loss(f, wanted, grid) for f in found])
     return (total / len(FEATURES)).numpy()
 
@@ -79,7 +87,7 @@ class PictureLoss:
     def __init__(self, original: Picture) -> None:
         """Raises ConfigError where the loss networks are not there."""
         picture = _tensor(original)
-        self._wanted = {name: _network(name)(picture, outputs) for name, outputs in DETECTORS.items()}
+        self._wanted = {name: loss_network(name)(picture, outputs) for name, outputs in DETECTORS.items()}
 
     @torch.no_grad()
     def __call__(self, candidate: Picture) -> float:
@@ -90,16 +98,20 @@ class PictureLoss:
         """The same, with gradients, of RGB (1, 3, H, W) in 0..1 of the original's size."""
         picture = _whole_blocks(rgb)
         losses = [
-            feature_loss(_network(name)(picture, outputs), self._wanted[name])
+            feature_loss(loss_network(name)(picture, outputs), self._wanted[name])
             for name, outputs in DETECTORS.items()
         ]
         return torch.stack(losses).mean()
 
 
+def rgb_of_picture(picture: Picture) -> Tensor:
+    """RGB (1, 3, H, W) in 0..1."""
+    return torch.from_numpy(picture_to_rgb(picture)).permute(2, 0, 1)[None].float() / 255
+
+
 def _tensor(picture: Picture) -> Tensor:
-    """RGB (1, 3, H, W) in 0..1, padded to whole blocks."""
-    rgb = torch.from_numpy(picture_to_rgb(picture)).permute(2, 0, 1)[None].float() / 255
-    return _whole_blocks(rgb)
+    """The same, padded to whole blocks."""
+    return _whole_blocks(rgb_of_picture(picture))
 
 
 def _whole_blocks(rgb: Tensor) -> Tensor:

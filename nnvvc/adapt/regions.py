@@ -6,7 +6,6 @@ will do. Detectors lose little by it; people see a blurred background.
 """
 
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from itertools import islice
 
 import cv2
@@ -15,11 +14,8 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from nnvvc.adapt.block_choice import available
-from nnvvc.errors import ConfigError
-from nnvvc.media.colour import picture_to_rgb
+from nnvvc.adapt.block_choice import loss_network, require_networks, rgb_of_picture
 from nnvvc.models.detection_heads import HEADS
-from nnvvc.models.tasknets import FOLDER_VARIABLE, TaskNetwork
 from nnvvc.picture import Picture
 
 Mask = NDArray[np.float32]
@@ -59,8 +55,7 @@ def smooth_background(frames: Iterable[Picture], period: int) -> Iterator[Pictur
     detectors miss some, and what comes and goes from one picture to the next costs bits. Raises ConfigError
     where the detectors are not there.
     """
-    if not available():
-        raise ConfigError(f"--background smooth needs detectors: {FOLDER_VARIABLE} names their folder")
+    require_networks("--background smooth")
     remaining = iter(frames)
     while group := list(islice(remaining, min(period or LONGEST, LONGEST))):
         mask = np.maximum.reduce([object_mask(picture) for picture in group[::LOOKED_AT]])
@@ -83,7 +78,7 @@ def object_mask(picture: Picture) -> Mask:
 @torch.inference_mode()
 def object_boxes(picture: Picture) -> NDArray[np.float32]:
     """(n, 4): left, top, right, bottom, luma samples, of all that is found; many boxes for one object."""
-    rgb = torch.from_numpy(picture_to_rgb(picture)).permute(2, 0, 1)[None].float() / 255
+    rgb = rgb_of_picture(picture)
     height, width = rgb.shape[2:]
     ratio = SIDE / max(height, width)
     size = max(1, round(height * ratio)), max(1, round(width * ratio))
@@ -91,7 +86,7 @@ def object_boxes(picture: Picture) -> NDArray[np.float32]:
     small = F.pad(small, (0, -size[1] % STRIDE, 0, -size[0] % STRIDE), mode="replicate")
     found = []
     for name, head in DETECTORS.items():
-        (output,) = _detector(name)(small, ("pred",))
+        (output,) = loss_network(name)(small, ("pred",))
         candidates = HEADS[head](output[0].numpy(), small.shape[2], small.shape[3])
         found.append(candidates.boxes[candidates.scores.max(1) >= CERTAINTY])
     boxes = np.concatenate(found) / ratio
@@ -107,11 +102,6 @@ def smoothed(picture: Picture, mask: Mask) -> Picture:
         share = columns / picture.format.width
         values = plane.astype(np.float32)
         blurred = cv2.GaussianBlur(values, (0, 0), deviation * share, borderType=cv2.BORDER_REPLICATE)
-        weight = mask if share == 1 else cv2.resize(mask, (columns, rows), interpolation=cv2.INTER_AREA)
+        weight = cv2.resize(mask, (columns, rows), interpolation=cv2.INTER_AREA)
         planes.append(np.rint(blurred + weight * (values - blurred)).astype(np.uint16))
     return Picture(tuple(planes), picture.format)
-
-
-@lru_cache(maxsize=2)
-def _detector(name: str) -> TaskNetwork:
-    return TaskNetwork(name).requires_grad_(False)

@@ -8,10 +8,8 @@ picture is coded at the QP where loss and bits together are least.
 from collections.abc import Callable
 from functools import cache
 
-from nnvvc.adapt.block_choice import PictureLoss, available
+from nnvvc.adapt.block_choice import PictureLoss, require_networks
 from nnvvc.codecs.cost import price
-from nnvvc.errors import ConfigError
-from nnvvc.models.tasknets import FOLDER_VARIABLE
 from nnvvc.picture import Picture
 
 Trial = Callable[[int], tuple[Picture, int]]
@@ -28,8 +26,7 @@ LOWEST, HIGHEST = 17, 57
 
 def chosen_qp(picture: Picture, asked: int, trial: Trial) -> int:
     """The QP for a picture that machines will see. Raises ConfigError where loss networks are not there."""
-    if not available():
-        raise ConfigError(f"--effort full for machines needs the loss networks: {FOLDER_VARIABLE} names them")
+    require_networks("--effort full for machines")
     weight = price(asked) / (picture.format.width * picture.format.height)
     loss = PictureLoss(picture)
 

@@ -45,7 +45,7 @@ VALIDATED = 6
 
 
 SIDES = (160, 224, 224, 288)
-"""Sides of what loss networks see of a patch in training: detectors make most pictures smaller first."""
+"""Sides of what loss networks see of a patch in training, its own twice as often as smaller and larger."""
 
 
 @dataclass(frozen=True)
@@ -231,9 +231,8 @@ class FilterTask:
     pictures per step. features: networks and their outputs that judge, `FEATURES` where not given.
     networks_per_step: how many of them judge a step. noise: largest standard deviation of the noise that
     networks see on both pictures, of RGB in 0..1: what a filter learns then depends less on the network.
-    pixel_weight: of the mean
-    squared error of RGB in 0..1. temperature: of the competition at the beginning and at the end, in units of
-    the loss; used where the filter has several branches.
+    pixel_weight: of the mean squared error of RGB in 0..1. temperature: of the competition at the beginning
+    and at the end, in units of the loss; used where the filter has several branches.
     """
 
     def __init__(

@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -27,6 +27,7 @@ def noise(width: int, height: int, chroma: Chroma = Chroma.C420, depth: int = 10
 SIDES = st.integers(1, 90)
 
 
+@example(1, 3, Chroma.C420, 8)
 @given(SIDES, SIDES, st.sampled_from([Chroma.C420, Chroma.C400]), st.sampled_from([8, 10]))
 def test_only_what_the_mask_leaves_out_is_smoothed(
     width: int, height: int, chroma: Chroma, depth: int
@@ -73,7 +74,7 @@ class FakeDetector:
 def test_boxes_are_in_samples_of_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     # Twice the detectors' size; the cell in row 2, column 3 of stride 8, and a box of two cells each way.
     fake = FakeDetector(cell=2 * 52 + 3, reach=2)
-    monkeypatch.setattr(regions, "_detector", lambda name: fake)
+    monkeypatch.setattr(regions, "loss_network", lambda name: fake)
     boxes = regions.object_boxes(noise(832, 640))
     assert fake.seen == (320, 416)
     assert len(boxes) == 2
@@ -85,7 +86,7 @@ def test_boxes_are_in_samples_of_the_picture(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_period_keeps_the_objects_of_all_its_pictures(
     count: int, period: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(regions, "available", lambda: True)
+    monkeypatch.setenv("NNVVC_NETS", "nowhere")
     pictures = [noise(8, 2 + 2 * i) for i in range(count)]
     number = {p.format.height: i for i, p in enumerate(pictures)}
     monkeypatch.setattr(
@@ -110,7 +111,7 @@ def test_without_detectors_it_says_what_is_missing(monkeypatch: pytest.MonkeyPat
 def test_a_smoothed_background_saves_bytes_and_keeps_objects(monkeypatch: pytest.MonkeyPatch) -> None:
     box = np.array([[16, 16, 64, 64]], np.float32)
     monkeypatch.setattr(regions, "object_boxes", lambda picture: box)
-    monkeypatch.setattr(regions, "available", lambda: True)
+    monkeypatch.setenv("NNVVC_NETS", "nowhere")
     fmt = PictureFormat(256, 192, 8)
     rng = np.random.default_rng(0)
     planes = tuple(rng.integers(100, 150, s).astype(np.uint16) for s in fmt.plane_shapes)

@@ -20,4 +20,4 @@ def use_loss_networks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for features in ("FEATURES", "DETECTORS"):
         names = getattr(block_choice, features)
         monkeypatch.setattr(block_choice, features, dict.fromkeys(names, ("feat8",)))
-    block_choice._network.cache_clear()
+    block_choice.loss_network.cache_clear()

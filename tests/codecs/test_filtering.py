@@ -339,7 +339,7 @@ def test_several_filters_are_chosen_by_block(
     use_loss_networks(tmp_path, monkeypatch)
     fmt = video(290, 130, still=True)
     stream = encoded(fmt)
-    block_choice._network.cache_clear()
+    block_choice.loss_network.cache_clear()
     (filtered,), (plain,) = decoded(stream, purpose="machines"), decoded(stream)
     # The filter that changes nothing is right for the picture, and everywhere.
     assert np.abs(filtered.planes[0].astype(int) - plain.planes[0]).max() <= 1
