@@ -30,7 +30,7 @@ _OPENS = frozenset(
 )
 """Types that begin a new access unit when they follow a picture's slices."""
 
-_LEADING = frozenset({NalUnitType.RADL, NalUnitType.RASL})
+LEADING = frozenset({NalUnitType.RADL, NalUnitType.RASL})
 
 
 @dataclass(slots=True)
@@ -77,6 +77,11 @@ class AccessUnit:
     def insert_first(self, nal: bytes) -> None:
         """Put a NAL unit before all others but the access unit delimiter."""
         self.nals.insert(int(self.nals[0][1] >> 3 == NalUnitType.AUD), nal)
+
+    def begin_sequence(self) -> None:
+        """Let a decoder begin anew here: leading pictures that refer to what came before are not shown."""
+        if self.nals[0][1] >> 3 != NalUnitType.EOS:
+            self.nals.insert(0, NalHeader(NalUnitType.EOS).tobytes())
 
     def append(self, nal: bytes) -> None:
         """Put a NAL unit after the slices, before an end of sequence."""
@@ -185,7 +190,7 @@ class AccessUnits:
         unit.poc = self._order_count(start, 1 << lsb_bits, starts)
         if unit.type is not None:
             self._set_order(unit)
-        if header.temporal_id == 0 and not start["ph_non_ref_pic_flag"] and unit.type not in _LEADING:
+        if header.temporal_id == 0 and not start["ph_non_ref_pic_flag"] and unit.type not in LEADING:
             self._previous_poc = unit.poc
 
     def _order_count(self, start: Values, modulus: int, sequence_start: bool) -> int:

@@ -4,26 +4,28 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from nnvvc.bitstream.access_unit import AccessUnit, AccessUnits
+from nnvvc.bitstream.continuity import Continuity, with_leading
 from nnvvc.bitstream.header import StreamHeader
-from nnvvc.bitstream.nal import split_annex_b
+from nnvvc.bitstream.nal import NalUnitType, split_annex_b
 from nnvvc.bitstream.parameter_sets import ParameterSets
-from nnvvc.bitstream.payload import PayloadKind
-from nnvvc.errors import TruncatedStream, UnsupportedStream
+from nnvvc.bitstream.payload import PayloadKind, PeriodEnd
+from nnvvc.errors import StreamError, TruncatedStream, UnsupportedStream
 
 
 class Demuxer:
     """A stream given as chunks of bytes; iterate once for its access units.
 
     header: None for a plain VVC stream. first: the first access unit, which iteration gives again. notes:
-    what was wrong so far, where `tolerant`. Reads ahead no further than the unit given and the NAL unit after
-    it. Raises StreamError in its kinds, on making too; TruncatedStream where an intra period of a stream of
-    ours ends without its hash.
+    what was wrong so far, where `tolerant`; leading pictures that refer to what is missing are left out then,
+    and periods without them have no hash. Reads ahead no further than the leading pictures of a CRA and the
+    NAL unit after them. Raises StreamError in its kinds, on making too; TruncatedStream and DamagedStream
+    where a stream of ours misses intra periods, or the hash of one.
     """
 
     def __init__(self, chunks: Iterable[bytes], *, tolerant: bool = False) -> None:
-        self._units = AccessUnits(split_annex_b(chunks), tolerant=tolerant)
-        self._iterator = iter(self._units)
-        first = next(self._iterator, None)
+        units = AccessUnits(split_annex_b(chunks), tolerant=tolerant)
+        self._units = iter(units)
+        first = next(self._units, None)
         if first is None:
             raise TruncatedStream("the stream has no picture")
         self.first: AccessUnit = first
@@ -31,32 +33,71 @@ class Demuxer:
         self.header = None if body is None else StreamHeader.frombytes(body)
         self._body = body
         self._tolerant = tolerant
-        self.notes: list[str] = []
-
-    @property
-    def sets(self) -> ParameterSets:
+        self._all_sets = units.sets
+        self.sets: ParameterSets = units.sets
         """Parameter sets as they are for the unit that was given last."""
-        return self._units.sets
+        self.notes: list[str] = []
+        self._continuity = Continuity(self._notice)
+        self._skip_leading = False
+        self._incomplete = False
+
+    def skip_leading(self) -> None:
+        """Leave out the leading pictures of the key picture that was given last: what they need is lost."""
+        self._skip_leading = self._incomplete = True
 
     def __iter__(self) -> Iterator[AccessUnit]:
+        if self.header is None:
+            yield from self._all()
+            return
         pictures, hashed = 0, True
-        for unit in chain((self.first,), self._iterator):
+        for run in with_leading(self._all(), self._all_sets):
+            sound = self._continuity.leading_are_sound(run)
+            for unit, self.sets in run:
+                if unit.irap:
+                    self._check_end(pictures, hashed)
+                    hashed = False
+                    self._skip_leading = self._incomplete = False
+                    if not sound:
+                        unit.begin_sequence()
+                        self.skip_leading()
+                pictures += 1
+                self._continuity.add(unit)
+                hashed = hashed or unit.type is None or unit.payload(PayloadKind.PERIOD_HASH) is not None
+                self._take_hash(unit)
+                if not (self._skip_leading and unit.type is NalUnitType.RASL):
+                    yield unit
+        self._check_end(pictures, hashed)
+        self._continuity.close()
+
+    def _all(self) -> Iterator[AccessUnit]:
+        for unit in chain((self.first,), self._units):
             body = unit.payload(PayloadKind.STREAM_HEADER)
             if body is not None and body != self._body:
                 raise UnsupportedStream("two streams with different headers were joined; split them first")
-            if unit.irap:
-                self._check_end(pictures, hashed)
-                hashed = False
             yield unit
-            pictures += 1
-            hashed = hashed or unit.type is None or unit.payload(PayloadKind.PERIOD_HASH) is not None
-        self._check_end(pictures, hashed)
+
+    def _take_hash(self, unit: AccessUnit) -> None:
+        body = unit.payload(PayloadKind.PERIOD_HASH)
+        if body is None:
+            return
+        try:
+            self._continuity.add_end(PeriodEnd.frombytes(body))
+        except StreamError as error:
+            self._notice(error)
+            self._incomplete = True
+        if self._incomplete:
+            unit.payloads = [p for p in unit.payloads if p[0] is not PayloadKind.PERIOD_HASH]
 
     def _check_end(self, pictures: int, hashed: bool) -> None:
         """Of an intra period, `pictures` after the beginning of the stream."""
-        if self.header is None or hashed:
-            return
-        what = f"the stream is cut off or damaged at picture {pictures}: the hash before it is missing"
+        if not hashed:
+            self._notice(
+                TruncatedStream(
+                    f"the stream is cut off or damaged at picture {pictures}: the hash before it is missing"
+                )
+            )
+
+    def _notice(self, error: StreamError) -> None:
         if not self._tolerant:
-            raise TruncatedStream(what)
-        self.notes.append(what)
+            raise error
+        self.notes.append(str(error))

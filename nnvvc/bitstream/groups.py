@@ -12,7 +12,7 @@ from nnvvc.bitstream.demuxer import Demuxer
 from nnvvc.bitstream.header import StreamHeader
 from nnvvc.bitstream.intra_sets import SETS
 from nnvvc.bitstream.nal import IDR, NalUnitType
-from nnvvc.bitstream.payload import PayloadKind
+from nnvvc.bitstream.payload import PERIOD_NUMBERS, PayloadKind, PeriodEnd
 from nnvvc.errors import ConfigError
 
 
@@ -32,18 +32,20 @@ def cut(stream: Demuxer, groups: range, frames: int) -> Iterator[bytes]:
 
     Raises ConfigError where the stream has fewer groups, and StreamError in its kinds.
     """
+    return _numbered(_cut(stream, groups, frames))
+
+
+def _cut(stream: Demuxer, groups: range, frames: int) -> Iterator[AccessUnit]:
     number = -1
     for unit in stream:
         number += number < 0 or _begins_group(unit)
-        if number < groups.start:
-            continue
         if number >= groups.stop:
             return
         if number == groups.start and _begins_group(unit):
             complete(unit, stream.sets.nal_units())
-            yield from _with_header(unit, stream.header, frames)
-        else:
-            yield unit.tobytes()
+            _give_header(unit, stream.header, frames)
+        if number >= groups.start:
+            yield unit
     if number < groups.stop - 1:
         raise ConfigError(
             f"the stream has {number + 1} groups that stand alone, {groups.stop} are asked for: "
@@ -56,6 +58,10 @@ def join(streams: Sequence[Demuxer], frames: int) -> Iterator[bytes]:
 
     Raises ConfigError where they are not of one kind, and StreamError in its kinds.
     """
+    return _numbered(_join(streams, frames))
+
+
+def _join(streams: Sequence[Demuxer], frames: int) -> Iterator[AccessUnit]:
     kind = _kind(streams[0].header)
     for number, stream in enumerate(streams):
         if _kind(stream.header) != kind:
@@ -64,14 +70,27 @@ def join(streams: Sequence[Demuxer], frames: int) -> Iterator[bytes]:
                 "encode them with the same options"
             )
         for unit in stream:
-            if unit is not stream.first:
-                yield unit.tobytes()
-                continue
-            complete(unit, stream.sets.nal_units())
-            if number == 0:
-                yield from _with_header(unit, stream.header, frames)
-            else:
-                yield _without_header(unit).tobytes()
+            if unit is stream.first:
+                complete(unit, stream.sets.nal_units())
+                _give_header(unit, stream.header if number == 0 else None, frames)
+            yield unit
+
+
+def _numbered(units: Iterator[AccessUnit]) -> Iterator[bytes]:
+    """The bytes of units; their intra periods are numbered anew, and the last one is marked."""
+    number = 0
+    unit = next(units, None)
+    while unit is not None:
+        following = next(units, None)
+        body = unit.payload(PayloadKind.PERIOD_HASH)
+        if body is not None:
+            end = PeriodEnd.frombytes(body)
+            if end.number is not None:
+                end = replace(end, number=number % PERIOD_NUMBERS, last=following is None)
+                unit.nals = [end.write() if n[1] >> 3 == NalUnitType.PERIOD_HASH else n for n in unit.nals]
+            number += 1
+        yield unit.tobytes()
+        unit = following
 
 
 def _begins_group(unit: AccessUnit) -> bool:
@@ -89,15 +108,10 @@ def complete(unit: AccessUnit, sets: Iterable[bytes]) -> None:
             unit.insert_first(nal)
 
 
-def _with_header(unit: AccessUnit, header: StreamHeader | None, frames: int) -> Iterator[bytes]:
-    _without_header(unit)
-    if header is not None:
-        unit.insert_first(replace(header, source=replace(header.source, frames=frames)).write())
-    yield unit.tobytes()
-
-
-def _without_header(unit: AccessUnit) -> AccessUnit:
+def _give_header(unit: AccessUnit, header: StreamHeader | None, frames: int) -> None:
+    """Put this header, with another number of frames, in the place of the one that is there; or none."""
     unit.nals = [
         nal for nal in unit.nals if nal[1] >> 3 != NalUnitType.PAYLOAD or nal[2] != PayloadKind.STREAM_HEADER
     ]
-    return unit
+    if header is not None:
+        unit.insert_first(replace(header, source=replace(header.source, frames=frames)).write())

@@ -3,11 +3,11 @@
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from nnvvc.bitstream.access_unit import AccessUnit
 from nnvvc.bitstream.header import StreamHeader
-from nnvvc.bitstream.payload import PayloadKind, PeriodHash, read_period_hash
+from nnvvc.bitstream.payload import PERIOD_NUMBERS, PayloadKind, PeriodEnd, PeriodHash
 from nnvvc.errors import DamagedStream, PictureMismatch
 from nnvvc.picture import Picture
 
@@ -25,7 +25,7 @@ class Period:
     pictures: int = 0
     closed: bool = False
     hash: PeriodHash = field(default_factory=PeriodHash)
-    announced: tuple[int, int] | None = None
+    announced: PeriodEnd | None = None
 
     @property
     def complete(self) -> bool:
@@ -56,7 +56,7 @@ class PeriodTracker:
             self._next += unit.output
             body = unit.payload(PayloadKind.PERIOD_HASH)
             if body is not None:
-                period.announced = read_period_hash(body)
+                period.announced = PeriodEnd.frombytes(body)
 
     def add_picture(self, picture: Picture) -> None:
         """Take in the next decoded picture."""
@@ -102,6 +102,8 @@ class Muxer:
         self._write = write
         self._tracker = PeriodTracker(self._end_period) if hashed else None
         self._held: deque[bytes | AccessUnit | None] = deque()
+        self._numbered = not header.source.still
+        self._periods, self._closing = 0, False
         self._lock = threading.RLock()
 
     def add(self, unit: AccessUnit, *, complete: bool = True) -> None:
@@ -139,13 +141,19 @@ class Muxer:
         with self._lock:
             if self._tracker is not None:
                 self._held.append(None)
+                self._closing = True
                 self._tracker.close()
             self._release()
 
     def _end_period(self, period: Period) -> None:
         """Put its hash where the period ends: at the first mark among what is held."""
         at = next(i for i, held in enumerate(self._held) if held is None)
-        self._held[at] = b"\0\0\1" + period.hash.write() if period.pictures else b""
+        end = PeriodEnd(period.hash.pictures, period.hash.value)
+        if self._numbered:
+            last = self._closing and self._held.count(None) == 1
+            end = replace(end, number=self._periods % PERIOD_NUMBERS, last=last)
+        self._held[at] = b"\0\0\1" + end.write() if period.pictures else b""
+        self._periods += 1
         self._release()
 
     def _release(self) -> None:
@@ -171,10 +179,10 @@ class PeriodVerifier:
     def _check(self, period: Period) -> None:
         if period.announced is None:
             return
-        pictures, value = period.announced
-        span = f"pictures {period.first} to {period.first + max(pictures, 1) - 1}"
-        if pictures != period.pictures:
+        announced = period.announced
+        span = f"pictures {period.first} to {period.first + announced.pictures - 1}"
+        if announced.pictures != period.pictures:
             raise DamagedStream(f"{span}: {period.pictures} of them are in the stream")
-        if value != period.hash.value:
+        if announced.samples_crc32 != period.hash.value:
             raise PictureMismatch(f"{span} differ from those that the encoder had")
-        self.checked += pictures
+        self.checked += announced.pictures

@@ -525,6 +525,12 @@ class ParameterSets:
             self._start[key] = values
             self._context.clear()
 
+    def copy(self) -> "ParameterSets":
+        """The sets as they are now."""
+        result = ParameterSets()
+        result._raw, result._start, result._context = dict(self._raw), dict(self._start), dict(self._context)
+        return result
+
     def sps_start(self, pps_id: int) -> Values:
         """The beginning of the SPS that a picture with this PPS uses."""
         pps = self._get(NalUnitType.PPS, pps_id)

@@ -1,6 +1,7 @@
 """Payloads of this project: NAL units that every VVC decoder drops, framed with length and CRC-32."""
 
 import zlib
+from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
@@ -59,6 +60,11 @@ PERIOD_HASH = Structure(
             "u(32)",
             meaning="CRC-32 (ISO 3309) of their planes, two bytes a sample, little endian",
         ),
+        Field(
+            "place",
+            "rest",
+            meaning="of a video one byte: which period this is, modulo 128, plus 128 for the last one",
+        ),
     ),
     source="of this format: kind 16, NAL type 30, after the last picture of an intra period",
 )
@@ -94,6 +100,43 @@ def read_payload(nal: bytes) -> tuple[PayloadKind, bytes]:
         raise UnsupportedStream(f"payload kind {values['kind']} needs a newer version") from error
 
 
+PERIOD_NUMBERS = 128
+"""Intra periods are numbered modulo this."""
+_LAST = 128
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodEnd:
+    """What the stream says at the end of an intra period: how many pictures it has, and their CRC-32.
+
+    number: of the period, modulo PERIOD_NUMBERS; None where it is not told, as in pictures and in streams of
+    the first days. last: no period follows.
+    """
+
+    pictures: int
+    samples_crc32: int
+    number: int | None = None
+    last: bool = False
+
+    def write(self) -> bytes:
+        """A NAL unit of type 30."""
+        place = b"" if self.number is None else bytes([self.number % PERIOD_NUMBERS + self.last * _LAST])
+        writer = BitWriter()
+        values = {"pictures": self.pictures, "samples_crc32": self.samples_crc32, "place": place}
+        PERIOD_HASH.write(writer, values)
+        return write_payload(PayloadKind.PERIOD_HASH, writer.getvalue())
+
+    @classmethod
+    def frombytes(cls, body: bytes) -> "PeriodEnd":
+        """From the body of a payload of kind PERIOD_HASH. Raises TruncatedStream or DamagedStream."""
+        values = PERIOD_HASH.read(BitReader(body))
+        place = values["place"]
+        if len(place) > 1:
+            raise DamagedStream("a period hash is too long")
+        number = place[0] % _LAST if place else None
+        return cls(values["pictures"], values["samples_crc32"], number, bool(place and place[0] & _LAST))
+
+
 class PeriodHash:
     """The CRC-32 of decoded pictures. A cryptographic hash would cost a tenth of the decoding time."""
 
@@ -106,23 +149,3 @@ class PeriodHash:
         for plane in picture.planes:
             self.value = zlib.crc32(np.ascontiguousarray(plane.astype("<u2", copy=False)).data, self.value)
         self.pictures += 1
-
-    def write(self) -> bytes:
-        """The NAL unit that announces it."""
-        return write_period_hash(self.pictures, self.value)
-
-
-def write_period_hash(pictures: int, value: int) -> bytes:
-    """A NAL unit of type 30: `value` (32 bits) covers `pictures` pictures."""
-    writer = BitWriter()
-    PERIOD_HASH.write(writer, {"pictures": pictures, "samples_crc32": value})
-    return write_payload(PayloadKind.PERIOD_HASH, writer.getvalue())
-
-
-def read_period_hash(body: bytes) -> tuple[int, int]:
-    """Number of pictures and their CRC-32 from the body of a payload of kind PERIOD_HASH."""
-    reader = BitReader(body)
-    values = PERIOD_HASH.read(reader)
-    if reader.remaining:
-        raise DamagedStream("a period hash is too long")
-    return values["pictures"], values["samples_crc32"]

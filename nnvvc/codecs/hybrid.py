@@ -16,7 +16,7 @@ from nnvvc.bitstream.intra_sets import with_parameter_sets
 from nnvvc.bitstream.key_slice import KeySlice, PictureCodec
 from nnvvc.bitstream.learned_picture import read_learned_picture
 from nnvvc.bitstream.muxer import PeriodVerifier
-from nnvvc.bitstream.nal import NalHeader, NalUnitType, join_annex_b
+from nnvvc.bitstream.nal import NalUnitType, join_annex_b
 from nnvvc.bitstream.parameter_sets import ParameterSets
 from nnvvc.bitstream.payload import PayloadKind
 from nnvvc.codecs import filtering
@@ -164,7 +164,8 @@ def with_key_pictures(
             continue
         if lost:
             # The pictures before this key picture are not there for the leading ones to refer to.
-            unit.nals.insert(0, NalHeader(NalUnitType.EOS).tobytes())
+            unit.begin_sequence()
+            stream.skip_leading()
             lost = False
         if order is not None:
             order.add(unit, learned)

@@ -21,7 +21,7 @@ from nnvvc.errors import ConfigError
 
 FOLDER_VARIABLE = "NNVVC_NETS"
 
-LOSS_NETWORKS = ("nanodet_plus_m", "picodet_s", "squeezenet_v1.1")
+LOSS_NETWORKS = ("nanodet_plus_m", "picodet_s", "fastestdet", "squeezenet_v1.1")
 """Networks that training may see; a gain that is to count has to show on networks outside this list."""
 
 
@@ -47,6 +47,13 @@ def _conv(a: dict[str, Any], x: Tensor, w: Tensor, b: Tensor | None = None) -> T
     return F.conv2d(x, w, b, a.get("strides", 1), padding, a.get("dilations", 1), a.get("group", 1))
 
 
+def _average_pool(a: dict[str, Any], x: Tensor) -> Tensor:
+    pads, even = _spatial_pads(a)
+    if any(pads) or not even:
+        raise ConfigError("padded averages in an ONNX graph are not supported")
+    return F.avg_pool2d(x, a["kernel_shape"], a["strides"], ceil_mode=bool(a.get("ceil_mode", 0)))
+
+
 def _max_pool(a: dict[str, Any], x: Tensor) -> Tensor:
     pads, even = _spatial_pads(a)
     if not even:
@@ -54,6 +61,12 @@ def _max_pool(a: dict[str, Any], x: Tensor) -> Tensor:
     return F.max_pool2d(
         x, a["kernel_shape"], a["strides"], pads[:2] if even else 0, ceil_mode=bool(a.get("ceil_mode", 0))
     )
+
+
+def _pad(_: dict[str, Any], x: Tensor, pads: Tensor, value: Tensor | None = None) -> Tensor:
+    before, after = pads.tolist()[: x.dim()], pads.tolist()[x.dim() :]
+    sides = [s for pair in zip(reversed(before), reversed(after), strict=True) for s in pair]
+    return F.pad(x, sides, value=0.0 if value is None else float(value))
 
 
 def _slice(_: dict[str, Any], x: Tensor, *ranges: Tensor) -> Tensor:
@@ -84,11 +97,12 @@ def _split(a: dict[str, Any], x: Tensor, sizes: Tensor | None = None) -> tuple[T
     return x.chunk(2, axis) if sizes is None else torch.split(x, sizes.tolist(), axis)
 
 
-_SHAPE_OPERATORS = ("Reshape", "Resize", "Slice", "Split")
+_SHAPE_OPERATORS = ("Pad", "Reshape", "Resize", "Slice", "Split")
 """All their inputs but the first are numbers for the host: reading them from a device would stall it."""
 
 _OPERATORS: dict[str, Callable[..., Any]] = {
     "Add": lambda a, x, y: x + y,
+    "AveragePool": _average_pool,
     "Clip": lambda a, x, low, high: x.clamp(low, high),
     "Concat": lambda a, *x: torch.cat(x, a["axis"]),
     "Conv": _conv,
@@ -101,6 +115,7 @@ _OPERATORS: dict[str, Callable[..., Any]] = {
     "LeakyRelu": lambda a, x: F.leaky_relu(x, a.get("alpha", 0.01)),
     "MaxPool": _max_pool,
     "Mul": lambda a, x, y: x * y,
+    "Pad": _pad,
     "Relu": lambda a, x: F.relu(x),
     "Reshape": _reshape,
     "Resize": _resize,
@@ -146,6 +161,19 @@ class OnnxNetwork(nn.Module):
             self._nodes.append(_Node(node.op_type, tuple(node.input), tuple(node.output), attributes))
         self._input: str = graph.input[0].name
         self._plans: dict[tuple[str, ...], list[tuple[_Node, tuple[str, ...]]]] = {}
+        self._disturbed: dict[str, Tensor] = {}
+
+    def disturb(self, deviation: float) -> None:
+        """From now on kernels are those of the file times 1 + noise of this deviation; 0 for the file's own.
+
+        One of endlessly many similar networks: what pleases only this one by chance pleases no other (ghost
+        networks: Li et al., arXiv 1812.03413).
+        """
+        self._disturbed = {}
+        for name, key in self._buffer_names.items():
+            value = getattr(self, key)
+            if deviation and value.dim() == 4:
+                self._disturbed[name] = value * (1 + deviation * torch.randn_like(value))
 
     def _plan(self, wanted: tuple[str, ...]) -> list[tuple[_Node, tuple[str, ...]]]:
         """The nodes that `wanted` needs, each with the values that can be dropped after it."""
@@ -167,7 +195,7 @@ class OnnxNetwork(nn.Module):
         if wanted not in self._plans:
             self._plans[wanted] = self._plan(wanted)
         values = {name: getattr(self, key) for name, key in self._buffer_names.items()}
-        values |= self._numbers | {self._input: x}
+        values |= self._disturbed | self._numbers | {self._input: x}
         for node, last in self._plans[wanted]:
             arguments = [values[name] if name else None for name in node.inputs]
             result = _OPERATORS[node.op](node.attributes, *arguments)
@@ -194,6 +222,10 @@ class TaskNetwork(nn.Module):
         self.bgr: bool = given["order"] == "BGR"
         self.register_buffer("mean", torch.tensor(given["mean"]).view(1, 3, 1, 1) / 255, persistent=False)
         self.register_buffer("scale", torch.tensor(given["scale"]).view(1, 3, 1, 1) * 255, persistent=False)
+
+    def disturb(self, deviation: float) -> None:
+        """As `OnnxNetwork.disturb`."""
+        self.network.disturb(deviation)
 
     def forward(self, rgb: Tensor, outputs: Sequence[str]) -> list[Tensor]:
         """Features of rgb (N, 3, H, W); where `feat32` is asked for, H and W must be multiples of 32."""

@@ -53,21 +53,26 @@ class View:
     """The part of a patch that the loss networks see: from here on, all but BORDER samples each way.
 
     side: samples that the networks see it with; None for as many as it has. noise: standard deviation of what
-    is added to it.
+    is added to it. ghosts: deviation of the networks' weights from their own. turned: rows and columns change
+    places.
     """
 
     top: int = BORDER // 2
     left: int = BORDER // 2
     side: int | None = None
     noise: float = 0.0
+    ghosts: float = 0.0
+    turned: bool = False
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, noise: float = 0.0) -> "View":
+    def draw(cls, rng: np.random.Generator, noise: float = 0.0, ghosts: float = 0.0) -> "View":
         """A random one: at a single place and size filters learn patterns that please a network at one phase
         of its strides, and at no other.
         """
         top, left = rng.integers(0, BORDER + 1, 2).tolist()
-        return cls(top, left, SIDES[int(rng.integers(len(SIDES)))], float(rng.uniform(0, noise)))
+        side = SIDES[int(rng.integers(len(SIDES)))]
+        turned = bool(ghosts and rng.integers(2))
+        return cls(top, left, side, float(rng.uniform(0, noise)), float(rng.uniform(0, ghosts)), turned)
 
     def __call__(self, rgb: Tensor) -> Tensor:
         """(N, 3, side - BORDER, side - BORDER) of square patches (N, 3, side, side)."""
@@ -77,6 +82,8 @@ class View:
 
     def seen(self, part: Tensor) -> Tensor:
         """What `__call__` gave, as the loss networks see it."""
+        if self.turned:
+            part = part.transpose(2, 3)
         if self.side in (None, part.shape[-1]):
             return part
         return F.interpolate(part, (self.side, self.side), mode="bilinear", antialias=True)
@@ -231,6 +238,7 @@ class FilterTask:
     pictures per step. features: networks and their outputs that judge, `FEATURES` where not given.
     networks_per_step: how many of them judge a step. noise: largest standard deviation of the noise that
     networks see on both pictures, of RGB in 0..1: what a filter learns then depends less on the network.
+    ghosts: largest relative deviation of the networks' weights, drawn anew for every step, for the same end.
     pixel_weight: of the mean squared error of RGB in 0..1. temperature: of the competition at the beginning
     and at the end, in units of the loss; used where the filter has several branches.
     """
@@ -248,6 +256,7 @@ class FilterTask:
         features: dict[str, list[str]] | None = None,
         networks_per_step: int = 2,
         noise: float = 0.0,
+        ghosts: float = 0.0,
         pixel_weight: float = 20.0,
         temperature: tuple[float, float] = (0.1, 0.002),
     ) -> None:
@@ -268,7 +277,7 @@ class FilterTask:
             Fraction(k): v for k, v in (shares or {"1/2": 0.4, "1": 0.2, "3/4": 0.25, "1/4": 0.15}).items()
         }
         self.batch, self.pixel_weight = batch, pixel_weight
-        self.networks_per_step, self.noise = networks_per_step, noise
+        self.networks_per_step, self.noise, self.ghosts = networks_per_step, noise, ghosts
         self.temperature = temperature
         self.progress = 0.0
         self._rng = np.random.default_rng()
@@ -288,7 +297,7 @@ class FilterTask:
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """Feature loss plus weighted squared error, averaged; branches are weighted by softmax(-loss / T)."""
         names = self._rng.choice(list(self.features), self.networks_per_step, replace=False).tolist()
-        view = View.draw(self._rng, self.noise)
+        view = View.draw(self._rng, self.noise, self.ghosts)
         losses = self.loss_of(batch, names, view, grid=2 if self.model.config.branches > 1 else 1)
         if len(losses) == 1:
             return losses[0].mean(), {}
@@ -325,6 +334,7 @@ class FilterTask:
             rgb = rgb + disturbance.repeat(repeat, 1, 1, 1)
         for name in names:
             network = self.networks[name].to(rgb.device)
+            network.disturb(view.ghosts)
             # Depthwise convolutions are faster in float32 on a CPU.
             with torch.autocast(rgb.device.type, torch.bfloat16, enabled=name == "squeezenet_v1.1"):
                 with torch.no_grad():

@@ -88,7 +88,7 @@ class ImageTask:
             taken = {k: v for k, v in weights.items() if not k.startswith(tuple(fresh))}
             self.model.load_state_dict(taken, strict=False)
         self.model.learn_finely()
-        if start is None or fresh:
+        if start is None or any("hyper_analysis".startswith(f) or f.startswith("hyper_") for f in fresh):
             self._start_hyper()
 
     def _start_from_klt(self) -> None:

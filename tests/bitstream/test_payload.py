@@ -9,11 +9,10 @@ from nnvvc.bitstream.header import ModelReference, Pipeline, StreamHeader, scale
 from nnvvc.bitstream.nal import NalHeader, NalUnitType
 from nnvvc.bitstream.payload import (
     PayloadKind,
+    PeriodEnd,
     PeriodHash,
     read_payload,
-    read_period_hash,
     write_payload,
-    write_period_hash,
 )
 from nnvvc.errors import DamagedStream, StreamError, UnsupportedStream
 from nnvvc.picture import Chroma, ChromaSiting, Matrix, PictureFormat, VideoFormat
@@ -110,9 +109,21 @@ def test_a_period_hash_depends_on_every_sample() -> None:
     for picture in pictures:
         second.add(picture)
     assert first.value != second.value
-    _, body = read_payload(first.write())
-    assert read_period_hash(body) == (3, first.value)
+
+
+@given(
+    st.integers(1, 1 << 20),
+    st.integers(0, (1 << 32) - 1),
+    st.none() | st.integers(0, 127),
+    st.booleans(),
+)
+def test_the_end_of_a_period_is_read_as_written(
+    pictures: int, value: int, number: int | None, last: bool
+) -> None:
+    end = PeriodEnd(pictures, value, number, last and number is not None)
+    _, body = read_payload(end.write())
+    assert PeriodEnd.frombytes(body) == end
     with pytest.raises(DamagedStream):
-        read_period_hash(body + b"x")
+        PeriodEnd.frombytes(body + b"xx")
     with pytest.raises(ValueError, match="32 bits"):
-        write_period_hash(3, 1 << 32)
+        PeriodEnd(3, 1 << 32).write()

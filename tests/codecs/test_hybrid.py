@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -238,8 +239,36 @@ def test_damage_to_a_key_picture_is_an_error_or_concealed() -> None:
     demuxer = Demuxer([broken], tolerant=True)
     result = CODEC.decode(demuxer, DecodeOptions(conceal=True))
     # Of the three groups the second is lost, with the leading pictures of the third.
-    assert 2 <= len(list(result)) < len(frames)
-    assert any("left out" in note for note in result.notes)
+    whole = decoded(stream)
+    assert_same(list(result), [whole[i] for i in (0, *range(32, 40))])
+    assert len(result.notes) == 1
+    assert "left out" in result.notes[0]
+
+
+@pytest.mark.parametrize("gop", ["ra", "ra-closed"])
+@pytest.mark.parametrize("lost", [1, 2, 3])
+def test_a_lost_group_is_an_error_or_passed_over(gop: Gop, lost: int) -> None:
+    frames, fmt = video(57)
+    stream = encode(frames, fmt, gop=gop)
+    units = list(Demuxer([stream]))
+    starts = [i for i, u in enumerate(units) if u.irap] + [len(units)]
+    assert len(starts) == 5
+    groups = [b"".join(u.tobytes() for u in units[a:b]) for a, b in pairwise(starts)]
+    broken = b"".join(groups[:lost] + groups[lost + 1 :])
+    with pytest.raises(StreamError, match="missing"):
+        decoded(broken)
+    shown = CODEC.decode(Demuxer([broken], tolerant=True), DecodeOptions(conceal=True, coded=True))
+    pictures = list(shown)
+    assert len(shown.notes) == 1
+    assert "missing" in shown.notes[0]
+    whole = decoded(stream, coded=True)
+    after = 16 * (lost + 1)
+    if gop == "ra":
+        # The pictures between two key pictures belong to the second one's group, and need the first.
+        kept = [*range(16 * lost - 15), *(range(after, 57) if lost < 3 else ())]
+    else:
+        kept = [*range(16 * lost), *range(after, 57)]
+    assert_same(pictures, [whole[i] for i in kept])
 
 
 def test_streams_are_made_as_they_come() -> None:

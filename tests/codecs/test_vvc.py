@@ -1,5 +1,6 @@
 import io
 from collections.abc import Iterable
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -9,6 +10,7 @@ from nnvvc.api import decode_chunks, encode_frames
 from nnvvc.bitstream.demuxer import Demuxer
 from nnvvc.bitstream.header import Pipeline, StreamHeader
 from nnvvc.bitstream.nal import NalUnitType, join_annex_b, split_annex_b
+from nnvvc.bitstream.payload import PeriodEnd, read_payload
 from nnvvc.codecs import codec_of
 from nnvvc.codecs.vvc import mux
 from nnvvc.errors import (
@@ -135,7 +137,9 @@ def test_each_period_has_a_hash_and_a_wrong_one_is_named(stream: bytes) -> None:
     nals = _nals(stream)
     hashes = [i for i, n in enumerate(nals) if _type(n) == NalUnitType.PERIOD_HASH]
     assert len(hashes) == 2
-    nals[hashes[0]], nals[hashes[1]] = nals[hashes[1]], nals[hashes[0]]
+    ends = [PeriodEnd.frombytes(read_payload(nals[i])[1]) for i in hashes]
+    assert [(e.number, e.last) for e in ends] == [(0, False), (1, True)]
+    nals[hashes[0]] = replace(ends[0], samples_crc32=ends[1].samples_crc32).write()
     with pytest.raises((PictureMismatch, DamagedStream), match="pictures 0 to"):
         list(decode_chunks([join_annex_b(nals)]))
     assert len(list(decode_chunks([join_annex_b(nals)], DecodeOptions(verify=False)))) == FRAMES
