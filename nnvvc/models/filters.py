@@ -40,7 +40,8 @@ class FilterConfig:
     after the bottleneck each, and at 1/8. branches: filters that share the trunk. ups: enlargements it has
     heads for. video: whether the biases depend on the temporal layer too. leak: slope of activations below
     zero. Without one, a channel that a step of training makes negative everywhere never learns again: the
-    first filters had nothing left at 1/8.
+    first filters had nothing left at 1/8. chroma: whether chroma is filtered, or only enlarged. What feature
+    losses do to chroma pleases the networks they are of and no other: these hardly look at it.
     """
 
     widths: tuple[int, int, int] = (32, 48, 64)
@@ -49,6 +50,7 @@ class FilterConfig:
     ups: tuple[int, ...] = UPS
     video: bool = False
     leak: float = 0.0
+    chroma: bool = True
 
     @property
     def conditions(self) -> int:
@@ -108,10 +110,13 @@ class ResidualBlock(nn.Module):
 class Branch(nn.Module):
     """The last stage of one filter: a residual block at half resolution and a head for every enlargement."""
 
-    def __init__(self, width: int, ups: tuple[int, ...], leak: float) -> None:
+    def __init__(self, config: FilterConfig) -> None:
         super().__init__()
-        self.block = ResidualBlock(width, leak)
-        self.heads = nn.ModuleDict({str(up): nn.Conv2d(width, 6 * up * up, 3, 1, 1) for up in ups})
+        width = config.widths[0]
+        planes = 6 if config.chroma else 4
+        self.block = ResidualBlock(width, config.leak)
+        heads = {str(up): nn.Conv2d(width, planes * up * up, 3, 1, 1) for up in config.ups}
+        self.heads = nn.ModuleDict(heads)
         for head in self.heads.values():
             assert isinstance(head, nn.Conv2d) and head.bias is not None
             nn.init.zeros_(head.weight)
@@ -139,7 +144,7 @@ class PictureFilter(nn.Module):
         self.up1 = ConditionalConv(w2, 4 * w1, 1, conditions=count)
         self.blocks3 = nn.Sequential(*(ResidualBlock(w1, config.leak) for _ in range(outer)))
         self.up0 = ConditionalConv(w1, 4 * w0, 1, conditions=count)
-        self.branches = nn.ModuleList(Branch(w0, config.ups, config.leak) for _ in range(config.branches))
+        self.branches = nn.ModuleList(Branch(config) for _ in range(config.branches))
 
     def _active(self, x: Tensor) -> Tensor:
         return F.leaky_relu(x, self.config.leak)
@@ -188,8 +193,11 @@ class PictureFilter(nn.Module):
         for index in branches:
             residual = self.branches[index](shared, up).float()
             y = F.pixel_shuffle(residual[:, : 4 * up * up], 2 * up)[..., : up * height, : up * width]
-            c = F.pixel_shuffle(residual[:, 4 * up * up :], up)[..., : up * rows, : up * columns]
-            results.append((base + y, base_chroma + c))
+            enlarged = base_chroma
+            if self.config.chroma:
+                c = F.pixel_shuffle(residual[:, 4 * up * up :], up)[..., : up * rows, : up * columns]
+                enlarged = base_chroma + c
+            results.append((base + y, enlarged))
         return results
 
 
@@ -227,7 +235,7 @@ def kmac_per_pixel(config: FilterConfig, up: int) -> float:
     """Thousands of multiplications per luma sample of the decoded picture, one branch."""
     w0, w1, w2 = config.widths
     outer, inner = config.blocks
-    half = 9 * 6 * w0 + 2 * 9 * w0 * w0 + 9 * w0 * 6 * up * up
+    half = 9 * 6 * w0 + 2 * 9 * w0 * w0 + 9 * w0 * (6 if config.chroma else 4) * up * up
     quarter = 9 * w0 * w1 + 2 * outer * 2 * 9 * w1 * w1 + 4 * w0 * w1
     eighth = 9 * w1 * w2 + inner * 2 * 9 * w2 * w2 + 4 * w1 * w2
     return (half / 4 + quarter / 16 + eighth / 64) / 1000

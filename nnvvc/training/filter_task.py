@@ -195,6 +195,9 @@ def initialise(model: PictureFilter, other: PictureFilter, noise: float = 0.02) 
         # What the other one does not depend on has no effect at first.
         if name in wanted and value.dim() == 2 and value.shape[1] < wanted[name].shape[1]:
             state[name] = F.pad(value, (0, wanted[name].shape[1] - value.shape[1]))
+        elif ".heads." in name and name in wanted:
+            # Luma comes first.
+            state[name] = value[: len(wanted[name])]
     model.load_state_dict({name: value for name, value in state.items() if name in wanted})
 
 
