@@ -31,9 +31,11 @@ SCALE_SHIFT = 4
 SIGNED_LIMIT = 1 << 20
 """Signed values are clipped to this many steps before they enter the linear transform."""
 LINEAR_SHIFT = 14
+"""Weights of the linear transform count in 2**-LINEAR_SHIFT."""
 BAND_LATENTS = 1024
 """Positions of latents that the linear transform takes at a time."""
-"""Weights of the linear transform count in 2**-LINEAR_SHIFT."""
+BAND_VALUES = 1 << 18
+"""Values that what works on each one alone takes at a time."""
 REFERENCE, INT8 = "reference", "int8"
 
 
@@ -50,6 +52,28 @@ def exact_arithmetic() -> AbstractContextManager[object]:
 def shift_right(x: Tensor, bits: int) -> Tensor:
     """x / 2**bits of an integer tensor, rounded half up."""
     return (x + (1 << (bits - 1))) >> bits
+
+
+def in_bands(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+    """`function` of tensors (B, C, H, W) that looks at one row at a time, a few rows at a time.
+
+    Large temporaries are memory that the system has to clear first; small ones are there.
+    """
+    rows = inputs[0].shape[2]
+    band = max(1, BAND_VALUES * rows // max(1, inputs[0].numel()))
+    if band >= rows:
+        return function(*inputs)
+    result: Tensor | None = None
+    for top in range(0, rows, band):
+        part = function(*(x[:, :, top : top + band] for x in inputs))
+        if result is None:
+            interleaved = part.is_contiguous(memory_format=torch.channels_last)
+            layout = torch.channels_last if interleaved else torch.contiguous_format
+            shape = (*part.shape[:2], rows, part.shape[3])
+            result = torch.empty(shape, dtype=part.dtype, device=part.device, memory_format=layout)
+        result[:, :, top : top + band] = part
+    assert result is not None
+    return result
 
 
 def samples_of(planes: Tensor) -> Tensor:
@@ -157,14 +181,17 @@ class ExactConv(nn.Module):
         else:
             total = F.conv2d(x, p["weight"], None, self.stride, self.pad) + bias[None, :, None, None]
         if self.wide_shift is not None:
-            up = (self.wide_shift - ACT_SHIFT) - self.exponent.to(torch.int32)[None, :, None, None]
+            shift = self.wide_shift - ACT_SHIFT - self.exponent.to(torch.int32)[None, :, None, None]
+            up = torch.exp2(shift.double())
             # Exact: a sum below 2**24 times a power of two, in float64, plus a half.
-            return torch.floor(total.double() * torch.exp2(up.double()) + 0.5).to(torch.int32)
-        total = total * p["column"]
-        if skip is not None:
-            total = total + skip.float()
-        total = torch.floor(total + 0.5).clamp(0, 255)
-        return total.to(torch.uint8) if self.path == INT8 else total
+            return in_bands(lambda t: torch.floor(t.double() * up + 0.5).to(torch.int32), total)
+        if skip is None:
+            return in_bands(lambda t: self._activation(t * p["column"]), total)
+        return in_bands(lambda t, s: self._activation(t * p["column"] + s.float()), total, skip)
+
+    def _activation(self, value: Tensor) -> Tensor:
+        rounded = torch.floor(value + 0.5).clamp(0, 255)
+        return rounded.to(torch.uint8) if self.path == INT8 else rounded
 
 
 class ExactSplit(nn.Module):
@@ -178,6 +205,9 @@ class ExactSplit(nn.Module):
         self.path = path
 
     def forward(self, x: Tensor) -> Tensor:
+        return in_bands(self._halves, x)
+
+    def _halves(self, x: Tensor) -> Tensor:
         shift = SIGNED_SHIFT - ACT_SHIFT
         x = x.clamp(-SIGNED_LIMIT, SIGNED_LIMIT).to(torch.int32)
         halves = torch.cat([x, -x], 1)
@@ -214,21 +244,26 @@ class ExactLinear(nn.Module):
         """
         count, latents, rows, columns = x.shape
         matrix = self.weight.double().reshape(latents, -1).T
-        total = torch.zeros(count, 96, 2 * rows + 2, 2 * columns + 2, dtype=torch.float64, device=x.device)
+        result = torch.empty(count, 96, 2 * rows, 2 * columns, dtype=torch.int32, device=x.device)
         band = max(1, BAND_LATENTS // columns)
+        # Two rows of a band's results reach into the next one.
+        carried = torch.zeros(count, 96, 2, 2 * columns + 2, dtype=torch.float64, device=x.device)
         for top in range(0, rows, band):
             part = x[:, :, top : top + band]
             height = part.shape[2]
             part = part.clamp(-SIGNED_LIMIT, SIGNED_LIMIT).double().reshape(count, latents, -1)
             products = (matrix @ part).reshape(count, 96, 4, 4, height, columns)
+            total = F.pad(carried, (0, 0, 0, 2 * height))
             for dy in range(4):
                 for dx in range(4):
-                    above = 2 * top + dy
-                    total[:, :, above : above + 2 * height : 2, dx : dx + 2 * columns : 2] += products[
-                        :, :, dy, dx
-                    ]
-        total = total[:, :, 1:-1, 1:-1]
-        return torch.floor(total * 2.0**-LINEAR_SHIFT + 0.5).to(torch.int32)
+                    total[:, :, dy : dy + 2 * height : 2, dx : dx + 2 * columns : 2] += products[:, :, dy, dx]
+            last = 1 if top + height == rows else 0
+            done = total[:, :, (1 if top == 0 else 0) : 2 * height + last, 1:-1]
+            above = max(0, 2 * top - 1)
+            whole = torch.floor(done * 2.0**-LINEAR_SHIFT + 0.5).to(torch.int32)
+            result[:, :, above : above + whole.shape[2]] = whole
+            carried = total[:, :, 2 * height :]
+        return result
 
 
 def exact_conv(layer: Conv, wide_shift: int | None, q: Tensor | None) -> ExactConv:

@@ -31,6 +31,7 @@ from nnvvc.models.exact import (
     check_bounds,
     exact_arithmetic,
     exact_conv,
+    in_bands,
     make_exact,
     samples_of,
     shift_right,
@@ -311,18 +312,26 @@ class ImageModel:
                         for i, p in zip(step.contexts, step.phases, strict=True)
                     ]
                 part = slice(step.start, step.stop)
+                inverted, size, log_size = (t[:, part] for t in (inverse, step_size, log_step))
+
+                def mean_of(output: Tensor, inverted: Tensor = inverted) -> Tensor:
+                    product = output.clamp(-SIGNED_LIMIT, SIGNED_LIMIT).to(torch.int64) * inverted
+                    return shift_right(product, SIGNED_SHIFT + INVERSE_SHIFT - MEAN_SHIFT)
+
+                def value_of(symbol: Tensor, mean: Tensor, size: Tensor = size) -> Tensor:
+                    value = (symbol.clamp(-2 * SYMBOL_LIMIT, 2 * SYMBOL_LIMIT) << MEAN_SHIFT) + mean
+                    value = shift_right(value * size, MEAN_SHIFT + STEP_SHIFT - SIGNED_SHIFT)
+                    return value.clamp(-SIGNED_LIMIT, SIGNED_LIMIT).to(torch.int32)
+
                 means, indices = [], []
                 for (dy, dx), around in zip(step.phases, spatial, strict=True):
                     known = canvas[:, : step.start, dy::2, dx::2]
                     mean, scale = context.parameters_of(profile, step, around, known, rate)
-                    mean = mean.clamp(-SIGNED_LIMIT, SIGNED_LIMIT).to(torch.int64) * inverse[:, part]
-                    means.append(shift_right(mean, SIGNED_SHIFT + INVERSE_SHIFT - MEAN_SHIFT))
-                    indices.append(index_of((scale - log_step[:, part]).cpu().numpy().reshape(-1)))
+                    means.append(in_bands(mean_of, mean))
+                    indices.append(index_of((scale - log_size).cpu().numpy().reshape(-1)))
                 symbols = exchange(step, means, indices)
                 for (dy, dx), mean, symbol in zip(step.phases, means, symbols, strict=True):
-                    value = (symbol.clamp(-2 * SYMBOL_LIMIT, 2 * SYMBOL_LIMIT) << MEAN_SHIFT) + mean
-                    value = shift_right(value * step_size[:, part], MEAN_SHIFT + STEP_SHIFT - SIGNED_SHIFT)
-                    canvas[:, part, dy::2, dx::2] = value.clamp(-SIGNED_LIMIT, SIGNED_LIMIT).to(torch.int32)
+                    canvas[:, part, dy::2, dx::2] = in_bands(value_of, symbol, mean)
         return canvas
 
     def _in_strips(
