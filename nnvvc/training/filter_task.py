@@ -344,7 +344,8 @@ class FilterTask:
                     wanted = network(original, self.features[name])
                 found = network(rgb, self.features[name])
             wanted = [w.repeat(repeat, 1, 1, 1) for w in wanted]
-            total = total + feature_loss(found, wanted, grid) / len(names)
+            blocks = feature_loss(found, wanted, grid) / len(names)
+            total = total + (blocks.transpose(1, 2) if view.turned else blocks)
         return total
 
     @torch.no_grad()

@@ -1,5 +1,6 @@
 """Filters: sizes, the identity at the start, conditioning by biases only, storage."""
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -79,6 +80,16 @@ def test_leaky_filters_feel_what_is_below_zero() -> None:
         y.sum().backward()
         moved = [float(p.grad.abs().max()) for p in block.parameters() if p.grad is not None]
         assert (min(moved) > 0) == (leak > 0)
+
+
+def test_filters_of_luma_leave_chroma_alone(tmp_path: Path) -> None:
+    model = shaken(replace(SMALL, chroma=False))
+    save_filter(model, tmp_path / "luma.safetensors", {})
+    results = run(load_filter(tmp_path / "luma.safetensors"), 32, 48, 2)
+    luma, chroma = planes(32, 48)
+    assert not torch.allclose(results[0], resample(luma, 2))
+    assert torch.equal(results[1], resample(chroma, 2))
+    assert kmac_per_pixel(model.config, 2) < kmac_per_pixel(SMALL, 2)
 
 
 def test_save_and_load(tmp_path: Path) -> None:

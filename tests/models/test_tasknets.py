@@ -13,6 +13,9 @@ from nnvvc.models.tasknets import OnnxNetwork, TaskNetwork, feature_loss
 onnx = pytest.importorskip("onnx")
 
 
+OUTPUTS = ("feat8", "average", "pred", "unused")
+
+
 def make_network(path: Path) -> None:
     """Convolution with uneven padding, pooling, resize, split, slice, reshape, hard swish, softmax."""
     from onnx import TensorProto, helper, numpy_helper
@@ -30,10 +33,13 @@ def make_network(path: Path) -> None:
         "axes": np.array([3], np.int64),
         "order": np.array([3, 1, 2, 0], np.int64),
         "shape": np.array([0, 4, -1], np.int64),
+        "pads": np.array([0, 0, 1, 0, 0, 0, 2, 1], np.int64),
     }
     node = helper.make_node
     nodes = [
         node("Conv", ["x", "w", "b"], ["c"], kernel_shape=[3, 3], strides=[2, 2], pads=[0, 0, 1, 1]),
+        node("Pad", ["c", "pads", "three"], ["wide"]),
+        node("AveragePool", ["wide"], ["average"], kernel_shape=[3, 3], strides=[2, 2]),
         node("Add", ["c", "three"], ["c3"]),
         node("Clip", ["c3", "zero", "six"], ["c6"]),
         node("Mul", ["c", "c6"], ["feat8"]),
@@ -52,7 +58,7 @@ def make_network(path: Path) -> None:
         node("Softmax", ["flat"], ["pred"], axis=1),
         node("Sigmoid", ["right"], ["unused"]),
     ]
-    outputs = [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in ("feat8", "pred", "unused")]
+    outputs = [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in OUTPUTS]
     graph = helper.make_graph(
         nodes,
         "test",
@@ -68,12 +74,26 @@ def test_equals_onnxruntime_with_gradients(tmp_path: Path) -> None:
     runtime = pytest.importorskip("onnxruntime")
     make_network(tmp_path / "net.onnx")
     x = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    wanted = runtime.InferenceSession(tmp_path / "net.onnx").run(["feat8", "pred"], {"x": x.detach().numpy()})
-    found = OnnxNetwork(tmp_path / "net.onnx")(x, ["feat8", "pred"])
+    wanted = runtime.InferenceSession(tmp_path / "net.onnx").run(OUTPUTS[:3], {"x": x.detach().numpy()})
+    found = OnnxNetwork(tmp_path / "net.onnx")(x, OUTPUTS[:3])
     for a, b in zip(wanted, found, strict=True):
         np.testing.assert_allclose(a, b.detach().numpy(), rtol=1e-5, atol=1e-5)
-    found[1][:, 0].sum().backward()
+    found[2][:, 0].sum().backward()
     assert x.grad is not None and float(x.grad.abs().sum()) > 0
+
+
+def test_ghosts_are_like_the_network_and_go_away(tmp_path: Path) -> None:
+    make_network(tmp_path / "net.onnx")
+    network = OnnxNetwork(tmp_path / "net.onnx")
+    x = torch.rand(1, 3, 16, 16)
+    (own,) = network(x, ["feat8"])
+    network.disturb(0.1)
+    (ghost,) = network(x, ["feat8"])
+    difference = float((ghost - own).square().mean() / own.square().mean())
+    assert 0 < difference < 0.2
+    assert torch.equal(network(x, ["feat8"])[0], ghost)
+    network.disturb(0.0)
+    assert torch.equal(network(x, ["feat8"])[0], own)
 
 
 def test_only_what_an_output_needs_is_run(tmp_path: Path) -> None:

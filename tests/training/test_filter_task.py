@@ -14,6 +14,7 @@ from nnvvc.training.filter_data import CodedFile, code_patches, cut_patches, mak
 from nnvvc.training.filter_task import FEATURES, FilterTask, View, initialise
 from tests.models.test_tasknets import make_network
 
+CUTS = {name: ["feat8"] for name in FEATURES}
 TINY = {"widths": [8, 8, 8], "blocks": [0, 1]}
 
 
@@ -71,17 +72,14 @@ def test_mosaics_keep_patches_apart_and_in_order(photos: list[Path]) -> None:
 
 
 @pytest.mark.parametrize("branches", [1, 2])
-def test_a_few_steps_lower_the_loss(
-    branches: int, coded: Path, networks: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cuts = dict.fromkeys(FEATURES, ("feat8",))
-    monkeypatch.setattr("nnvvc.training.filter_task.FEATURES", cuts)
+def test_a_few_steps_lower_the_loss(branches: int, coded: Path, networks: Path) -> None:
     torch.manual_seed(0)
     task = FilterTask(
         str(coded),
         networks=str(networks),
         config={**TINY, "branches": branches},
         shares={"1/4": 1.0},
+        features=CUTS,
         batch=2,
     )
     optimizer = torch.optim.Adam(task.model.parameters(), 4e-3)
@@ -96,6 +94,38 @@ def test_a_few_steps_lower_the_loss(
         assert sum(facts.values()) == pytest.approx(1 if branches > 1 else 0, abs=1e-5)
     after = float(task.loss_of(batch, ["picodet_s"], View()).detach().mean())
     assert after < 0.97 * before, (before, after)
+
+
+def test_turned_networks_judge_the_blocks_where_they_are(coded: Path, networks: Path) -> None:
+    task = FilterTask(str(coded), networks=str(networks), config=TINY, pixel_weight=0.0, features=CUTS)
+    rgb = torch.rand(1, 3, 96, 96)
+    changed = rgb.clone()
+    changed[..., 20:30, 70:80] += 0.2
+    for turned in (False, True):
+        blocks = task.distortion(changed, rgb, ["picodet_s"], View(turned=turned), grid=2)
+        assert blocks[0, 0, 1] > 4 * blocks[0, 1, 0]
+
+
+def test_a_filter_of_luma_begins_as_the_luma_of_another(coded: Path, networks: Path, tmp_path: Path) -> None:
+    whole = FilterTask(str(coded), networks=str(networks), config=TINY)
+    torch.nn.init.normal_(whole.model.branches[0].heads["4"].weight)  # type: ignore[index, union-attr, arg-type]
+    whole.export(tmp_path, {})
+    start = str(tmp_path / "filter.safetensors")
+    task = FilterTask(
+        str(coded),
+        networks=str(networks),
+        start=start,
+        config={**TINY, "chroma": False},
+        features=CUTS,
+        ghosts=0.1,
+    )
+    batch = task.patches.sample(Fraction(1, 4), [42], np.random.default_rng(0))
+    arguments = (batch["luma"], batch["chroma"], batch["qp"], batch["scale"], batch["up"])
+    (one,), (other,) = task.model(*arguments), load_filter(Path(start))(*arguments)
+    assert torch.allclose(one[0], other[0], atol=2e-3)
+    assert not torch.allclose(one[1], other[1], atol=2e-3)
+    loss, _ = task.loss(batch)
+    assert loss.isfinite()
 
 
 def test_branches_start_near_the_single_filter(coded: Path, networks: Path, tmp_path: Path) -> None:
