@@ -153,7 +153,7 @@ class Muxer:
             last = self._closing and self._held.count(None) == 1
             end = replace(end, number=self._periods % PERIOD_NUMBERS, last=last)
         self._held[at] = b"\0\0\1" + end.write() if period.pictures else b""
-        self._periods += 1
+        self._periods += bool(period.pictures)
         self._release()
 
     def _release(self) -> None:

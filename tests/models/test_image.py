@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from nnvvc.errors import InexactArithmetic, InputError, StreamError
-from nnvvc.models import image
+from nnvvc.models import exact, image
 from nnvvc.models.context import PROFILES
 from nnvvc.models.exact import INT8, REFERENCE, ExactConv, InexactModel, use_path
 from nnvvc.models.image import ImageModel, RateTables, save_model
@@ -85,6 +85,18 @@ def test_threads_change_nothing(tiny: ImageModel, threads: int) -> None:
         assert golden_cases(tiny) == GOLDEN_CASES
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("path", [INT8, REFERENCE])
+def test_bands_of_rows_change_nothing(tiny: ImageModel, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exact, "BAND_VALUES", 100)
+    monkeypatch.setattr(exact, "BAND_LATENTS", 1)
+    chosen = tiny.path
+    tiny.choose_path(path)
+    try:
+        assert golden_cases(tiny) == GOLDEN_CASES
+    finally:
+        tiny.choose_path(chosen)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
