@@ -7,9 +7,9 @@ out when a leading picture refers to one that never came.
 from collections.abc import Callable, Iterable, Iterator
 
 from nnvvc.bitstream.access_unit import LEADING, AccessUnit
-from nnvvc.bitstream.nal import IDR, NalUnitType
+from nnvvc.bitstream.nal import NalUnitType
 from nnvvc.bitstream.parameter_sets import ParameterSets
-from nnvvc.bitstream.payload import PERIOD_NUMBERS, PeriodEnd
+from nnvvc.bitstream.payload import PERIOD_NUMBERS, PayloadKind, PeriodEnd
 from nnvvc.errors import DamagedStream, StreamError, TruncatedStream
 
 LONGEST_LEAD = 256
@@ -50,6 +50,7 @@ class Continuity:
         self._highest: int | None = None
         self._number: int | None = None
         self._pictures = 0
+        self._hashed = True
         self._noticed = self._damaged = False
 
     def leading_are_sound(self, run: Run) -> bool:
@@ -66,12 +67,17 @@ class Continuity:
 
     def add(self, unit: AccessUnit) -> None:
         """The next access unit."""
+        if unit.irap:
+            self._end_period()
+            self._hashed = False
         self._pictures += 1
+        self._hashed = self._hashed or unit.type is None or unit.payload(PayloadKind.PERIOD_HASH) is not None
         # Whoever reports the error of a unit has told what is missing.
         self._damaged = self._damaged or unit.error is not None
         if unit.error is None and unit.type is not None:
-            restarts = unit.type in IDR or (unit.irap and not (self._highest or 0) < unit.poc)
-            self._highest = unit.poc if restarts or self._highest is None else max(self._highest, unit.poc)
+            # A CRA that is not ahead of what came before begins a sequence; others are ahead of it all.
+            before = unit.poc if unit.irap or self._highest is None else self._highest
+            self._highest = max(before, unit.poc)
 
     def add_end(self, end: PeriodEnd) -> None:
         """What the stream says at the end of a period."""
@@ -85,5 +91,13 @@ class Continuity:
 
     def close(self) -> None:
         """The stream ends."""
+        self._end_period()
         if self._number is not None:
             self._missing(TruncatedStream(f"the stream ends at picture {self._pictures}: groups are missing"))
+
+    def _end_period(self) -> None:
+        if not self._hashed:
+            what = (
+                f"the stream is cut off or damaged at picture {self._pictures}: the hash before it is missing"
+            )
+            self._missing(TruncatedStream(what))

@@ -49,24 +49,18 @@ class Demuxer:
         if self.header is None:
             yield from self._all()
             return
-        pictures, hashed = 0, True
         for run in with_leading(self._all(), self._all_sets):
             sound = self._continuity.leading_are_sound(run)
             for unit, self.sets in run:
+                self._continuity.add(unit)
                 if unit.irap:
-                    self._check_end(pictures, hashed)
-                    hashed = False
                     self._skip_leading = self._incomplete = False
                     if not sound:
                         unit.begin_sequence()
                         self.skip_leading()
-                pictures += 1
-                self._continuity.add(unit)
-                hashed = hashed or unit.type is None or unit.payload(PayloadKind.PERIOD_HASH) is not None
                 self._take_hash(unit)
                 if not (self._skip_leading and unit.type is NalUnitType.RASL):
                     yield unit
-        self._check_end(pictures, hashed)
         self._continuity.close()
 
     def _all(self) -> Iterator[AccessUnit]:
@@ -87,15 +81,6 @@ class Demuxer:
             self._incomplete = True
         if self._incomplete:
             unit.payloads = [p for p in unit.payloads if p[0] is not PayloadKind.PERIOD_HASH]
-
-    def _check_end(self, pictures: int, hashed: bool) -> None:
-        """Of an intra period, `pictures` after the beginning of the stream."""
-        if not hashed:
-            self._notice(
-                TruncatedStream(
-                    f"the stream is cut off or damaged at picture {pictures}: the hash before it is missing"
-                )
-            )
 
     def _notice(self, error: StreamError) -> None:
         if not self._tolerant:

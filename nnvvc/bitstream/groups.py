@@ -12,7 +12,7 @@ from nnvvc.bitstream.demuxer import Demuxer
 from nnvvc.bitstream.header import StreamHeader
 from nnvvc.bitstream.intra_sets import SETS
 from nnvvc.bitstream.nal import IDR, NalUnitType
-from nnvvc.bitstream.payload import PERIOD_NUMBERS, PayloadKind, PeriodEnd
+from nnvvc.bitstream.payload import PayloadKind, PeriodEnd
 from nnvvc.errors import ConfigError
 
 
@@ -86,7 +86,7 @@ def _numbered(units: Iterator[AccessUnit]) -> Iterator[bytes]:
         if body is not None:
             end = PeriodEnd.frombytes(body)
             if end.number is not None:
-                end = replace(end, number=number % PERIOD_NUMBERS, last=following is None)
+                end = replace(end, number=number, last=following is None)
                 unit.nals = [end.write() if n[1] >> 3 == NalUnitType.PERIOD_HASH else n for n in unit.nals]
             number += 1
         yield unit.tobytes()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from nnvvc.bitstream.access_unit import AccessUnit
 from nnvvc.bitstream.header import StreamHeader
-from nnvvc.bitstream.payload import PERIOD_NUMBERS, PayloadKind, PeriodEnd, PeriodHash
+from nnvvc.bitstream.payload import PayloadKind, PeriodEnd, PeriodHash
 from nnvvc.errors import DamagedStream, PictureMismatch
 from nnvvc.picture import Picture
 
@@ -151,7 +151,7 @@ class Muxer:
         end = PeriodEnd(period.hash.pictures, period.hash.value)
         if self._numbered:
             last = self._closing and self._held.count(None) == 1
-            end = replace(end, number=self._periods % PERIOD_NUMBERS, last=last)
+            end = replace(end, number=self._periods, last=last)
         self._held[at] = b"\0\0\1" + end.write() if period.pictures else b""
         self._periods += bool(period.pictures)
         self._release()

@@ -101,16 +101,15 @@ def read_payload(nal: bytes) -> tuple[PayloadKind, bytes]:
 
 
 PERIOD_NUMBERS = 128
-"""Intra periods are numbered modulo this."""
-_LAST = 128
+"""Intra periods are numbered modulo this; the number of the last one has it added."""
 
 
 @dataclass(frozen=True, slots=True)
 class PeriodEnd:
     """What the stream says at the end of an intra period: how many pictures it has, and their CRC-32.
 
-    number: of the period, modulo PERIOD_NUMBERS; None where it is not told, as in pictures and in streams of
-    the first days. last: no period follows.
+    number: of the period, modulo PERIOD_NUMBERS once it is written; None where it is not told, as in pictures
+    and in streams of the first days. last: no period follows.
     """
 
     pictures: int
@@ -120,7 +119,9 @@ class PeriodEnd:
 
     def write(self) -> bytes:
         """A NAL unit of type 30."""
-        place = b"" if self.number is None else bytes([self.number % PERIOD_NUMBERS + self.last * _LAST])
+        place = (
+            b"" if self.number is None else bytes([self.number % PERIOD_NUMBERS + self.last * PERIOD_NUMBERS])
+        )
         writer = BitWriter()
         values = {"pictures": self.pictures, "samples_crc32": self.samples_crc32, "place": place}
         PERIOD_HASH.write(writer, values)
@@ -133,8 +134,10 @@ class PeriodEnd:
         place = values["place"]
         if len(place) > 1:
             raise DamagedStream("a period hash is too long")
-        number = place[0] % _LAST if place else None
-        return cls(values["pictures"], values["samples_crc32"], number, bool(place and place[0] & _LAST))
+        pictures, value = values["pictures"], values["samples_crc32"]
+        if not place:
+            return cls(pictures, value)
+        return cls(pictures, value, place[0] % PERIOD_NUMBERS, place[0] >= PERIOD_NUMBERS)
 
 
 class PeriodHash:

@@ -57,6 +57,11 @@ class FilterConfig:
         """How many numbers the biases depend on."""
         return 8 if self.video else 5
 
+    @property
+    def planes(self) -> int:
+        """How many planes at half resolution are filtered: four of luma, and Cb and Cr."""
+        return 6 if self.chroma else 4
+
 
 def filter_config(given: dict[str, Any]) -> FilterConfig:
     """The configuration in a recipe or model card; raises TypeError for a name that is not a field."""
@@ -113,9 +118,8 @@ class Branch(nn.Module):
     def __init__(self, config: FilterConfig) -> None:
         super().__init__()
         width = config.widths[0]
-        planes = 6 if config.chroma else 4
         self.block = ResidualBlock(width, config.leak)
-        heads = {str(up): nn.Conv2d(width, planes * up * up, 3, 1, 1) for up in config.ups}
+        heads = {str(up): nn.Conv2d(width, config.planes * up * up, 3, 1, 1) for up in config.ups}
         self.heads = nn.ModuleDict(heads)
         for head in self.heads.values():
             assert isinstance(head, nn.Conv2d) and head.bias is not None
@@ -235,7 +239,7 @@ def kmac_per_pixel(config: FilterConfig, up: int) -> float:
     """Thousands of multiplications per luma sample of the decoded picture, one branch."""
     w0, w1, w2 = config.widths
     outer, inner = config.blocks
-    half = 9 * 6 * w0 + 2 * 9 * w0 * w0 + 9 * w0 * (6 if config.chroma else 4) * up * up
+    half = 9 * 6 * w0 + 2 * 9 * w0 * w0 + 9 * w0 * config.planes * up * up
     quarter = 9 * w0 * w1 + 2 * outer * 2 * 9 * w1 * w1 + 4 * w0 * w1
     eighth = 9 * w1 * w2 + inner * 2 * 9 * w2 * w2 + 4 * w1 * w2
     return (half / 4 + quarter / 16 + eighth / 64) / 1000

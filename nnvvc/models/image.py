@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -312,23 +313,14 @@ class ImageModel:
                         for i, p in zip(step.contexts, step.phases, strict=True)
                     ]
                 part = slice(step.start, step.stop)
-                inverted, size, log_size = (t[:, part] for t in (inverse, step_size, log_step))
-
-                def mean_of(output: Tensor, inverted: Tensor = inverted) -> Tensor:
-                    product = output.clamp(-SIGNED_LIMIT, SIGNED_LIMIT).to(torch.int64) * inverted
-                    return shift_right(product, SIGNED_SHIFT + INVERSE_SHIFT - MEAN_SHIFT)
-
-                def value_of(symbol: Tensor, mean: Tensor, size: Tensor = size) -> Tensor:
-                    value = (symbol.clamp(-2 * SYMBOL_LIMIT, 2 * SYMBOL_LIMIT) << MEAN_SHIFT) + mean
-                    value = shift_right(value * size, MEAN_SHIFT + STEP_SHIFT - SIGNED_SHIFT)
-                    return value.clamp(-SIGNED_LIMIT, SIGNED_LIMIT).to(torch.int32)
-
+                mean_of = partial(_in_steps, inverse[:, part])
+                value_of = partial(_reconstructed, step_size[:, part])
                 means, indices = [], []
                 for (dy, dx), around in zip(step.phases, spatial, strict=True):
                     known = canvas[:, : step.start, dy::2, dx::2]
                     mean, scale = context.parameters_of(profile, step, around, known, rate)
                     means.append(in_bands(mean_of, mean))
-                    indices.append(index_of((scale - log_size).cpu().numpy().reshape(-1)))
+                    indices.append(index_of((scale - log_step[:, part]).cpu().numpy().reshape(-1)))
                 symbols = exchange(step, means, indices)
                 for (dy, dx), mean, symbol in zip(step.phases, means, symbols, strict=True):
                     canvas[:, part, dy::2, dx::2] = in_bands(value_of, symbol, mean)
@@ -354,6 +346,19 @@ class ImageModel:
             skip, stop = (top - first) * outward, (min(top + count, rows) - first) * outward
             pieces.append(result[:, :, skip:stop])
         return torch.cat(pieces, 2)
+
+
+def _in_steps(inverse: Tensor, mean: Tensor) -> Tensor:
+    """Means of latents in 2**-SIGNED_SHIFT as means of symbols in 2**-MEAN_SHIFT."""
+    product = mean.clamp(-SIGNED_LIMIT, SIGNED_LIMIT).to(torch.int64) * inverse
+    return shift_right(product, SIGNED_SHIFT + INVERSE_SHIFT - MEAN_SHIFT)
+
+
+def _reconstructed(step_size: Tensor, symbol: Tensor, mean: Tensor) -> Tensor:
+    """Latents in 2**-SIGNED_SHIFT of symbols and their means."""
+    value = (symbol.clamp(-2 * SYMBOL_LIMIT, 2 * SYMBOL_LIMIT) << MEAN_SHIFT) + mean
+    value = shift_right(value * step_size, MEAN_SHIFT + STEP_SHIFT - SIGNED_SHIFT)
+    return value.clamp(-SIGNED_LIMIT, SIGNED_LIMIT).to(torch.int32)
 
 
 def _flat(parts: list[Tensor]) -> NDArray[np.int32]:

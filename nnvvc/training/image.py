@@ -82,13 +82,14 @@ class ImageTask:
         self.held_out_views = [_centre(read_rgb(f)) for f in self.held_out_files[4::6]]
         self.held_out = [planes_of_picture(rgb_to_picture(v, 10, Matrix.BT709)) for v in self.held_out_views]
         self._start_from_klt()
+        taken: dict[str, Tensor] = {}
         if start is not None:
             state = torch.load(start, map_location="cpu", weights_only=True)
             weights = state["model"] | state["average"]
             taken = {k: v for k, v in weights.items() if not k.startswith(tuple(fresh))}
             self.model.load_state_dict(taken, strict=False)
         self.model.learn_finely()
-        if start is None or any("hyper_analysis".startswith(f) or f.startswith("hyper_") for f in fresh):
+        if any(k.startswith("hyper_") and k not in taken for k in self.model.state_dict()):
             self._start_hyper()
 
     def _start_from_klt(self) -> None:
