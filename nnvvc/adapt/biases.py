@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.func import functional_call
 
+from nnvvc.models.precision import reduced_precision
 from nnvvc.models.restoration import RestorationFilter
 
 CROP = 256
@@ -87,7 +88,7 @@ def _loss(
     luma, chroma, wanted, wanted_chroma = (torch.cat(planes) for planes in zip(*parts, strict=True))
     layers = torch.tensor([float(s.layer) for s in samples])
     given = (luma, chroma, torch.full_like(layers, key_qp), layers)
-    with torch.autocast("cpu", torch.bfloat16):
+    with reduced_precision():
         y, c = functional_call(model, model.changed(change), given)
     scale = torch.tensor(errors)
     left = (y - wanted).square().mean((1, 2, 3)) / scale[:, 0]

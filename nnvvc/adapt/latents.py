@@ -14,6 +14,7 @@ from nnvvc.models.exact import ExactConv, ExactLinear, ExactSplit
 from nnvvc.models.image import ImageModel
 from nnvvc.models.layers import ACT_SHIFT, Conv, Split
 from nnvvc.models.lic import LappedInverse, Lic, rate_lambda
+from nnvvc.models.precision import reduced_precision
 from nnvvc.models.simulate import simulate_latents, squared_error
 
 Distortion = Callable[[Tensor, Tensor], Tensor]
@@ -83,7 +84,7 @@ def finetune(
     best, best_cost, best_step = (latents, hyper), float("inf"), 0
     end = time.monotonic() + seconds
     for step in range(steps):
-        with torch.autocast(planes.device.type, torch.bfloat16):
+        with reduced_precision(planes.device.type):
             result = simulate_latents(network, scaled * step_sizes, free, rate, profile, noise=False)
         loss = (result.rate + weight * distortion(result.planes, planes)).sum()
         cost = float(loss.detach())

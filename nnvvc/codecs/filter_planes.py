@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -67,19 +66,6 @@ def in_tiles(
                     place = plane[..., up * y // step :, up * x // step :]
                     place[..., : own.shape[2], : own.shape[3]] = own
     return results
-
-
-def reduced_precision() -> torch.autocast:
-    """Inside, networks multiply in bfloat16 where the processor does: they see differences, or answer with
-    some, which need no more.
-    """
-    return torch.autocast("cpu", torch.bfloat16, enabled=_has_bfloat16())
-
-
-@cache
-def _has_bfloat16() -> bool:
-    supported: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return supported
 
 
 def _tiles(size: int) -> Iterator[tuple[int, int, int]]:

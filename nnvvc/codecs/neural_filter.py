@@ -7,9 +7,10 @@ import torch
 
 from nnvvc.adapt.block_choice import BLOCK, map_shape
 from nnvvc.bitstream.header import ModelReference
-from nnvvc.codecs.filter_planes import Planes, in_tiles, reduced_precision, to_picture, to_tensors
+from nnvvc.codecs.filter_planes import Planes, in_tiles, to_picture, to_tensors
 from nnvvc.entropy.block_map import BlockMap
 from nnvvc.models.filters import KEY_QP_OFFSET, enlargement, load_filter
+from nnvvc.models.precision import reduced_precision
 from nnvvc.models.registry import weights_of
 from nnvvc.picture import Picture, PictureFormat
 

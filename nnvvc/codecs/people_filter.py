@@ -8,10 +8,11 @@ from torch.func import functional_call
 
 from nnvvc.adapt.block_choice import BLOCK
 from nnvvc.bitstream.header import ModelReference
-from nnvvc.codecs.filter_planes import Planes, in_tiles, reduced_precision, to_picture, to_tensors
+from nnvvc.codecs.filter_planes import Planes, in_tiles, to_picture, to_tensors
 from nnvvc.codecs.filter_updates import Change, FilterState
 from nnvvc.codecs.output_order import PictureFacts
 from nnvvc.errors import StreamError
+from nnvvc.models.precision import reduced_precision
 from nnvvc.models.registry import weights_of
 from nnvvc.models.restoration import RestorationFilter, load_restoration
 from nnvvc.picture import Picture, PictureFormat

@@ -21,6 +21,7 @@ from nnvvc.models.filters import (
     save_filter,
 )
 from nnvvc.models.planes import to_rgb
+from nnvvc.models.precision import reduced_precision
 from nnvvc.models.tasknets import TaskNetwork, feature_loss
 from nnvvc.training.filter_data import CodedFile, make_patches
 from nnvvc.training.photos import data_folder
@@ -339,7 +340,7 @@ class FilterTask:
             network = self.networks[name].to(rgb.device)
             network.disturb(view.ghosts)
             # Depthwise convolutions are faster in float32 on a CPU.
-            with torch.autocast(rgb.device.type, torch.bfloat16, enabled=name == "squeezenet_v1.1"):
+            with reduced_precision(rgb.device.type, name == "squeezenet_v1.1"):
                 with torch.no_grad():
                     wanted = network(original, self.features[name])
                 found = network(rgb, self.features[name])

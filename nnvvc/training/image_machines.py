@@ -12,6 +12,7 @@ from nnvvc.media.colour import rgb_to_picture
 from nnvvc.media.resample import resample
 from nnvvc.models.layers import set_rounding
 from nnvvc.models.planes import planes_of_picture, rgb_of_planes
+from nnvvc.models.precision import reduced_precision
 from nnvvc.models.simulate import simulate
 from nnvvc.models.tasknets import TaskNetwork, feature_loss
 from nnvvc.picture import Chroma, Matrix, PictureFormat
@@ -83,7 +84,7 @@ class MachinesTask(ImageTask):
         name, network, outputs = batch["judge"]
         network = network.to(rgb.device)
         # Depthwise convolutions are faster in float32 on a CPU.
-        with torch.autocast(rgb.device.type, torch.bfloat16, enabled=name == "squeezenet_v1.1"):
+        with reduced_precision(rgb.device.type, name == "squeezenet_v1.1"):
             with torch.no_grad():
                 originals = network(rgb, outputs)
             features = feature_loss(network(shown, outputs), originals)[:, 0, 0]

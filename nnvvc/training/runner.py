@@ -23,6 +23,7 @@ from torch import Tensor, distributed, nn
 
 from nnvvc.errors import ConfigError, InputError
 from nnvvc.files import atomic_path
+from nnvvc.models.precision import reduced_precision
 from nnvvc.training.recipe import Recipe, task_class
 from nnvvc.training.soap import Soap
 
@@ -218,7 +219,7 @@ class Runner:
                 group["lr"] = rate
             batch = to_device(next(batches), self.device)
             self.model.train()
-            with torch.autocast(self.device.type, torch.bfloat16):
+            with reduced_precision(self.device.type):
                 loss, facts = self.task.loss(batch)
             loss.backward()  # type: ignore[no-untyped-call]
             norm = float(nn.utils.clip_grad_norm_(self.trained, recipe.clip))
@@ -283,7 +284,7 @@ class Runner:
     def validate(self, logged: dict[str, float], rate: float) -> dict[str, float]:
         """Held-out scores of the averaged weights; adds a line to the log and redraws the curve."""
         self.model.eval()
-        with self.average.applied(self.model), torch.autocast(self.device.type, torch.bfloat16):
+        with self.average.applied(self.model), reduced_precision(self.device.type):
             scores = {k: float(v) for k, v in self.task.validate().items()}
         row = {
             "step": self.step,

@@ -1,0 +1,18 @@
+"""The precision that networks which need not be exact compute with."""
+
+from functools import cache
+
+import torch
+
+
+def reduced_precision(device: str = "cpu", wanted: bool = True) -> torch.autocast:
+    """Inside, networks multiply in bfloat16, where the device does so in hardware: emulated it is some ten
+    times slower than float32. device: a torch device type. wanted: false for float32 everywhere.
+    """
+    return torch.autocast(device, torch.bfloat16, enabled=wanted and (device != "cpu" or _has_bfloat16()))
+
+
+@cache
+def _has_bfloat16() -> bool:
+    supported: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return supported
