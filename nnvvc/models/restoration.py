@@ -33,10 +33,19 @@ OUTPUT_UNIT = 0.25
 
 @dataclass(frozen=True)
 class RestorationConfig:
-    """Shape of the network: channels, and residual blocks, at 1/2, 1/4 and 1/8 of the luma resolution."""
+    """Shape of the network: channels, and residual blocks, at 1/2, 1/4 and 1/8 of the luma resolution.
+
+    leak: slope of activations below zero.
+    """
 
     widths: tuple[int, int, int] = (16, 32, 48)
     blocks: tuple[int, int, int] = (1, 2, 2)
+    leak: float = 0.0
+
+    @classmethod
+    def of(cls, given: dict[str, Any]) -> "RestorationConfig":
+        """From plain values, as cards and recipes have them. Raises TypeError."""
+        return cls(**{k: tuple(v) if isinstance(v, (list, tuple)) else v for k, v in given.items()})
 
 
 def condition(key_qp: Tensor, layer: Tensor) -> Tensor:
@@ -75,13 +84,13 @@ class RestorationFilter(nn.Module):
         b0, b1, b2 = config.blocks
         self.enter = ConditionalConv(9, w0)
         self.down1 = ConditionalConv(w0, w1, stride=2)
-        self.blocks1 = nn.Sequential(*(ResidualBlock(w1) for _ in range(b1 // 2)))
+        self.blocks1 = nn.Sequential(*(ResidualBlock(w1, config.leak) for _ in range(b1 // 2)))
         self.down2 = ConditionalConv(w1, w2, stride=2)
-        self.blocks2 = nn.Sequential(*(ResidualBlock(w2) for _ in range(b2)))
+        self.blocks2 = nn.Sequential(*(ResidualBlock(w2, config.leak) for _ in range(b2)))
         self.up1 = ConditionalConv(w2, 4 * w1, 1)
-        self.blocks3 = nn.Sequential(*(ResidualBlock(w1) for _ in range(b1 - b1 // 2)))
+        self.blocks3 = nn.Sequential(*(ResidualBlock(w1, config.leak) for _ in range(b1 - b1 // 2)))
         self.up0 = ConditionalConv(w1, 4 * w0, 1)
-        self.blocks4 = nn.Sequential(*(ResidualBlock(w0) for _ in range(b0)))
+        self.blocks4 = nn.Sequential(*(ResidualBlock(w0, config.leak) for _ in range(b0)))
         self.head = nn.Conv2d(w0, 6, 3, 1, 1)
         nn.init.normal_(self.head.weight, std=0.01)
         assert self.head.bias is not None
@@ -122,13 +131,16 @@ class RestorationFilter(nn.Module):
         # Samples have more bits than reduced precision keeps; their differences need no more.
         with torch.autocast(luma.device.type, enabled=False):
             planes = torch.cat((F.pixel_unshuffle(luma.float() - 0.5, 2), chroma.float()), 1)
-            x0 = F.relu(self.enter(prepared(planes, step), given))
-        x1 = self.blocks1(F.relu(self.down1(x0, given)))
-        x2 = self.blocks2(F.relu(self.down2(x1, given)))
-        y1 = self.blocks3(F.relu(x1 + F.pixel_shuffle(self.up1(x2, given), 2)))
-        y0 = self.blocks4(F.relu(x0 + F.pixel_shuffle(self.up0(y1, given), 2)))
+            x0 = self._active(self.enter(prepared(planes, step), given))
+        x1 = self.blocks1(self._active(self.down1(x0, given)))
+        x2 = self.blocks2(self._active(self.down2(x1, given)))
+        y1 = self.blocks3(self._active(x1 + F.pixel_shuffle(self.up1(x2, given), 2)))
+        y0 = self.blocks4(self._active(x0 + F.pixel_shuffle(self.up0(y1, given), 2)))
         result: Tensor = self.head(y0)
         return result
+
+    def _active(self, x: Tensor) -> Tensor:
+        return F.leaky_relu(x, self.config.leak)
 
 
 def kmac_per_pixel(config: RestorationConfig) -> float:
@@ -152,7 +164,7 @@ def load_restoration(path: Path) -> RestorationFilter:
     """The filter that `save_restoration` wrote, in float32, for inference; raises UnknownModel."""
     try:
         given = json.loads(path.with_suffix(".json").read_text())["config"]
-        model = RestorationFilter(RestorationConfig(**{k: tuple(v) for k, v in given.items()}))
+        model = RestorationFilter(RestorationConfig.of(given))
         model.load_state_dict({k: v.float() for k, v in load_file(path).items()})
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise UnknownModel(f"the filter weights {path.name} cannot be loaded: {error}") from error

@@ -1,12 +1,14 @@
 """Training data of the filter for people: patches of video as VVC decodes it, and their originals.
 
 Four real clips are few: most of the video is made of photos that move, on top of each other too, with noise
-and change of light. It is coded as mosaics, since encoders have a large cost per picture. A folder holds a
+and change of light. It is coded as mosaics, since encoders have a large cost per picture. Photos that do not
+move, coded all intra, cost least and show most. A folder holds a
 file `NAME_qQ.npz` per clip and QP: `decoded` and `original`, (n, samples) uint16, 10 bits, limited range,
 luma, then Cb and Cr of PATCH x PATCH; `layer`, (n,), 0 for key pictures, else one more than the temporal
 layer; and `key_qp`, the key pictures' slice QP.
 """
 
+import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,6 +28,7 @@ from nnvvc.media import open_source
 from nnvvc.media.colour import rgb_to_picture
 from nnvvc.media.resample import resample
 from nnvvc.picture import Chroma, Matrix, Picture
+from nnvvc.training.filter_data import code_patches
 from nnvvc.training.photos import ENDINGS, read_rgb
 from nnvvc.vvc.tools import CodedFormat, DecoderSettings, VvcSettings, decoder, encoder
 
@@ -41,6 +44,12 @@ FRAMES = 33
 QPS = (22, 27, 32, 37, 42)
 
 PRESET = "fast"
+
+PHOTO_QPS = 2
+"""Of QPS, that each photo is coded with where it does not move."""
+
+WIDEST = 854
+"""Luma samples in a row of a real clip that is coded."""
 
 MOSAICS = 14
 """Clips made of photos; the first is for validation."""
@@ -167,26 +176,63 @@ def code_clip(clip: Sequence[Picture], folder: Path, name: str) -> None:
 
 
 def training_clips(photos: Path, video: Path | None) -> Iterator[tuple[str, Callable[[], list[Picture]]]]:
-    """Names of the clips to train with, the one for validation first, and what makes each.
+    """Names of the clips to train with, and what makes each: for validation, real ones, moving photos.
 
     photos: folder of pictures; every twentieth is kept for the validation clip. video: folder of training
-    clips, with a `clips.json` whose entries have `path`, `width` and `use`.
+    clips, with a `clips.json` whose entries have `name`, `path`, `width`, `frames` and `use`.
     """
-    files = sorted(f for f in photos.iterdir() if f.suffix.lower() in ENDINGS)
-    held_out, rest = files[::HOLD_OUT], [f for i, f in enumerate(files) if i % HOLD_OUT]
-    for number in range(MOSAICS):
-        yield f"m{number}", partial(mosaic, rest if number else held_out, np.random.default_rng(number))
+    held_out, rest = divided(photos)
+    yield "m0", partial(mosaic, held_out, np.random.default_rng(0))
     entries = json.loads((video / "clips.json").read_text()) if video else []
     for entry in entries:
         if entry["use"] == "train":
             assert video is not None
-            yield entry["name"], partial(_read_reduced, video / entry["path"], entry["width"])
+            scale = min(Fraction(1), Fraction(WIDEST, entry["width"]))
+            path = video / entry["path"]
+            for first in range(0, max(1, entry["frames"] - FRAMES // 2), FRAMES):
+                yield f"{entry['name']}_{first}", partial(_read_reduced, path, scale, first)
+            if entry["width"] * scale >= 2 * PATCH:
+                yield f"{entry['name']}_small", partial(_read_reduced, path, scale * Fraction(3, 4), 0)
+    for number in range(1, MOSAICS):
+        yield f"m{number}", partial(mosaic, rest, np.random.default_rng(number))
 
 
-def _read_reduced(path: Path, width: int) -> list[Picture]:
+def divided(photos: Path) -> tuple[list[Path], list[Path]]:
+    """The photos of a folder: for validation, and for training."""
+    files = sorted(f for f in photos.iterdir() if f.suffix.lower() in ENDINGS)
+    return files[::HOLD_OUT], [f for i, f in enumerate(files) if i % HOLD_OUT]
+
+
+def _read_reduced(path: Path, scale: Fraction, first: int) -> list[Picture]:
     with open_source(path) as source:
-        pictures = [p.with_chroma(Chroma.C420) for p, _ in zip(source, range(FRAMES), strict=False)]
-    return reduced_clip(pictures, min(Fraction(1), Fraction(854, width)))
+        section = itertools.islice(source, first, first + FRAMES)
+        pictures = [p.with_chroma(Chroma.C420) for p in section]
+    return reduced_clip(pictures, scale)
+
+
+def code_photos(photos: Sequence[Path], folder: Path, rng: np.random.Generator) -> None:
+    """Code a patch of every photo all intra, at PHOTO_QPS of the QPs each, as `photos_qQ.npz`; files that are
+    there already are left alone. Raises what the VVC tools raise.
+    """
+    patches = [_patch_of(_reduced([photo], rng), rng) for photo in photos]
+    order = np.argsort(rng.random((len(patches), len(QPS))), axis=1)[:, :PHOTO_QPS]
+    for number, qp in enumerate(QPS):
+        target = folder / f"photos_q{qp}.npz"
+        chosen = [patch for patch, at in zip(patches, order, strict=True) if number in at]
+        if target.exists() or not chosen:
+            continue
+        pictures = [rgb_to_picture(patch, 10, Matrix.BT709) for patch in chosen]
+        pairs = {
+            "decoded": code_patches(pictures, qp, PRESET),
+            "original": np.concatenate([patches_of(p) for p in pictures]),
+        }
+        with atomic_path(target) as path, path.open("wb") as file:
+            np.savez(file, allow_pickle=False, layer=np.zeros(len(chosen), np.int64), key_qp=qp, **pairs)
+
+
+def _patch_of(rgb: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    y, x = (int(rng.integers(side - PATCH + 1)) for side in rgb.shape[:2])
+    return rgb[y : y + PATCH, x : x + PATCH]
 
 
 def make_clips(photos: Path, video: Path | None, folder: Path) -> None:
@@ -194,6 +240,7 @@ def make_clips(photos: Path, video: Path | None, folder: Path) -> None:
     for name, make in training_clips(photos, video):
         if not all((folder / f"{name}_q{qp}.npz").exists() for qp in QPS):
             code_clip(make(), folder, name)
+    code_photos(divided(photos)[1], folder, np.random.default_rng(0))
 
 
 def layers_of(stream: bytes) -> tuple[list[int], int]:

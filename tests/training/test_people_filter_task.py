@@ -79,10 +79,11 @@ def test_clips_are_made_where_there_are_none(tmp_path: Path, monkeypatch: pytest
     with open_sink(video / "pan.y4m", VideoFormat(fmt)) as sink:
         for picture in clip(fmt, 3):
             sink.write(picture)
-    entries = [{"name": n, "path": "pan.y4m", "width": 200, "use": n} for n in ("train", "dev")]
+    entries = [{"name": n, "path": "pan.y4m", "width": 200, "frames": 3, "use": n} for n in ("train", "dev")]
     (video / "clips.json").write_text(json.dumps(entries))
     for name, value in {"FRAMES": 5, "ACROSS": 1, "MOSAICS": 2, "QPS": (42,), "PRESET": "faster"}.items():
         monkeypatch.setattr(clip_data, name, value)
     task = PeopleFilterTask(str(tmp_path / "coded"), str(photos), str(video), batch=1)
-    assert {p.name for p in (tmp_path / "coded").iterdir()} == {"m0_q42.npz", "m1_q42.npz", "train_q42.npz"}
+    names = {p.name for p in (tmp_path / "coded").iterdir()}
+    assert names == {f"{name}_q42.npz" for name in ("m0", "m1", "train_0", "photos")}
     assert next(task.batches(0))["luma"].shape == (1, 1, PATCH, PATCH)
