@@ -45,7 +45,8 @@ class RestorationConfig:
     @classmethod
     def of(cls, given: dict[str, Any]) -> "RestorationConfig":
         """From plain values, as cards and recipes have them. Raises TypeError."""
-        return cls(**{k: tuple(v) if isinstance(v, (list, tuple)) else v for k, v in given.items()})
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
+        return cls(**values)
 
 
 def condition(key_qp: Tensor, layer: Tensor) -> Tensor:
