@@ -1,4 +1,4 @@
-"""Bias finetuning: the filter for people, fitted to a group of pictures by its biases alone.
+"""The filter for people, fitted to a group of pictures: by its biases alone, in streams.
 
 Biases are few and need no more multiplications in the decoder (Lam et al., ACM MM 2020, arXiv 2007.14267).
 """
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.func import functional_call
 
+from nnvvc.models.adaptable import Adaptable
 from nnvvc.models.precision import reduced_precision
-from nnvvc.models.restoration import RestorationFilter
 
 CROP = 256
 """Side of the parts that a step looks at, luma samples."""
@@ -40,21 +40,22 @@ class Sample:
 
 
 Values = NDArray[np.float32]
-"""What is added to all biases, (count,), in the order of the layers."""
+"""What an update changes the filter by, (count,), in the order of `Adaptable`."""
 
 
 def optimise(
-    model: RestorationFilter,
+    adaptable: Adaptable,
     samples: Sequence[Sample],
     key_qp: float,
     start: Values,
     seconds: float,
     seed: int = 0,
+    learning_rate: float = LEARNING_RATE,
 ) -> Values:
-    """Values for the biases with less squared error on the samples than `start`, after `seconds` at most."""
+    """Values with less squared error on the samples than `start`, after `seconds` at most."""
     rng = np.random.default_rng(seed)
     change = torch.from_numpy(start.copy()).requires_grad_(True)
-    optimizer = torch.optim.Adam([change], LEARNING_RATE, betas=(0.9, 0.98))
+    optimizer = torch.optim.Adam([change], learning_rate, betas=(0.9, 0.98))
     errors = [_errors(s, s.luma, s.chroma) for s in samples]
     average = torch.zeros_like(change)
     weight, began = 0.0, time.monotonic()
@@ -62,9 +63,10 @@ def optimise(
         passed = max(step / MAX_STEPS, (time.monotonic() - began) / seconds if seconds else 1.0)
         if passed >= 1:
             break
-        optimizer.param_groups[0]["lr"] = LEARNING_RATE * 0.5 * (1 + math.cos(math.pi * passed)) + 1e-4
+        optimizer.param_groups[0]["lr"] = learning_rate * (0.505 + 0.495 * math.cos(math.pi * passed))
         chosen = rng.integers(len(samples), size=CROPS).tolist()
-        loss = _loss(model, [samples[i] for i in chosen], [errors[i] for i in chosen], key_qp, change, rng)
+        parts = [samples[i] for i in chosen], [errors[i] for i in chosen]
+        loss = _loss(adaptable, *parts, key_qp, change, rng)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -76,7 +78,7 @@ def optimise(
 
 
 def _loss(
-    model: RestorationFilter,
+    adaptable: Adaptable,
     samples: Sequence[Sample],
     errors: Sequence[tuple[float, float]],
     key_qp: float,
@@ -89,7 +91,7 @@ def _loss(
     layers = torch.tensor([float(s.layer) for s in samples])
     given = (luma, chroma, torch.full_like(layers, key_qp), layers)
     with reduced_precision():
-        y, c = functional_call(model, model.changed(change), given)
+        y, c = functional_call(adaptable.model, adaptable.changed(change), given)
     scale = torch.tensor(errors)
     left = (y - wanted).square().mean((1, 2, 3)) / scale[:, 0]
     left_chroma = (c - wanted_chroma).square().mean((1, 2, 3)) / scale[:, 1]

@@ -35,6 +35,7 @@ from nnvvc.codecs.output_order import OutputOrder
 from nnvvc.codecs.people_filter import filtered_planes
 from nnvvc.entropy.block_map import BlockMap, encode_blocks
 from nnvvc.entropy.small_numbers import LARGEST, encode_numbers
+from nnvvc.models.adaptable import Adaptable
 from nnvvc.models.registry import weights_of
 from nnvvc.models.restoration import RestorationFilter, load_restoration
 from nnvvc.picture import Picture
@@ -239,7 +240,7 @@ def best_fit(
     seconds: float,
 ) -> Fit:
     """The best of no filter, the base filter, the one in force, and one fitted to the samples."""
-    count = sum(p.numel() for p in model.biases().values())
+    count = Adaptable(model).count
     height, width = samples[0].luma.shape[2:]
     everywhere = np.ones(map_shape(width, height), np.uint8)
     unchanged = np.zeros(count, np.float32)
@@ -268,11 +269,11 @@ def _fitted(
     seconds: float,
 ) -> Iterator[Fit]:
     """Filters with updates of several sizes."""
-    count = sum(p.numel() for p in model.biases().values())
+    count = Adaptable(model).count
     start = np.zeros(count, np.float32)
     if before.change is not None:
         start = before.change.biases.copy()
-    values = optimise(model, samples, key_qp, start, seconds)
+    values = optimise(Adaptable(model), samples, key_qp, start, seconds)
     few = samples[:: -(-len(samples) // QUICK_SAMPLES)]
     best: tuple[float, FilterUpdate, tuple[int, list[int]]] | None = None
     for step_idx in STEPS:

@@ -12,6 +12,7 @@ from nnvvc.codecs.filter_planes import Planes, in_tiles, to_picture, to_tensors
 from nnvvc.codecs.filter_updates import Change, FilterState
 from nnvvc.codecs.output_order import PictureFacts
 from nnvvc.errors import StreamError
+from nnvvc.models.adaptable import Adaptable
 from nnvvc.models.precision import reduced_precision
 from nnvvc.models.registry import weights_of
 from nnvvc.models.restoration import RestorationFilter, load_restoration
@@ -39,8 +40,7 @@ class PeopleFilter:
         self._decoded = decoded
         self._key_qp = torch.tensor([float(key_qp)])
         self._conceal = conceal
-        count = sum(p.numel() for p in self.model.biases().values())
-        self._state = FilterState(count, (target.width, target.height))
+        self._state = FilterState(Adaptable(self.model).count, (target.width, target.height))
         self._count = 0
 
     def __call__(self, picture: Picture, facts: PictureFacts) -> Picture:
@@ -62,19 +62,32 @@ class PeopleFilter:
 
 
 @torch.inference_mode()
-def filtered_planes(
-    model: RestorationFilter, planes: Planes, key_qp: torch.Tensor, layer: int, change: Change | None
+def filtered_with(
+    model: RestorationFilter,
+    changed: dict[str, torch.Tensor],
+    planes: Planes,
+    key_qp: torch.Tensor,
+    layer: int,
 ) -> Planes:
-    """Planes of one picture, filtered with changed biases where there is a change."""
-    biases = model.changed(torch.from_numpy(change.biases)) if change is not None else {}
+    """Planes of one picture, filtered with `changed` in the place of parameters of these names."""
     layers = torch.tensor([float(layer)])
 
     def apply(*part: torch.Tensor) -> list[Planes]:
         given = (*part, key_qp, layers)
         with reduced_precision():
-            return [functional_call(model, biases, given) if biases else model(*given)]
+            return [functional_call(model, changed, given) if changed else model(*given)]
 
     (result,) = in_tiles(planes, 1, 1, apply)
+    return result
+
+
+@torch.inference_mode()
+def filtered_planes(
+    model: RestorationFilter, planes: Planes, key_qp: torch.Tensor, layer: int, change: Change | None
+) -> Planes:
+    """Planes of one picture, filtered with changed biases where there is a change."""
+    biases = Adaptable(model).changed(torch.from_numpy(change.biases)) if change is not None else {}
+    result = filtered_with(model, biases, planes, key_qp, layer)
     if change is not None and change.off is not None:
         for plane, plain, side in zip(result, planes, (BLOCK, BLOCK // 2), strict=True):
             mask = torch.from_numpy(np.kron(change.off, np.ones((side, side), np.uint8)).astype(bool))

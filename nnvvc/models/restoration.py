@@ -117,16 +117,6 @@ class RestorationFilter(nn.Module):
         y = F.pixel_shuffle(residual[:, :4], 2)[..., :height, :width]
         return luma + y, chroma + residual[:, 4:, :rows, :columns]
 
-    def biases(self) -> dict[str, Tensor]:
-        """What an update of the filter adds to, by name, in the order of the layers."""
-        return {name: p for name, p in self.named_parameters() if name.endswith("bias")}
-
-    def changed(self, values: Tensor) -> dict[str, Tensor]:
-        """The biases with `values`, (count,), added, for `torch.func.functional_call`."""
-        found = self.biases()
-        parts = torch.split(values, [p.numel() for p in found.values()])
-        return {name: p + part for (name, p), part in zip(found.items(), parts, strict=True)}
-
     def residual(self, luma: Tensor, chroma: Tensor, step: Tensor, given: Tensor) -> Tensor:
         """(N, 6, H / 2, W / 2), in OUTPUT_UNIT quantiser steps, of planes aligned to 16."""
         # Samples have more bits than reduced precision keeps; their differences need no more.

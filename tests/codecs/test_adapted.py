@@ -24,6 +24,7 @@ from nnvvc.entropy.block_map import encode_blocks
 from nnvvc.entropy.small_numbers import encode_numbers
 from nnvvc.errors import DamagedStream, StreamError, ToolMissing
 from nnvvc.models import registry
+from nnvvc.models.adaptable import Adaptable
 from nnvvc.models.restoration import RestorationConfig, RestorationFilter, save_restoration
 from nnvvc.options import DecodeOptions, EncodeOptions
 from nnvvc.picture import Picture, PictureFormat, VideoFormat
@@ -71,7 +72,7 @@ def test_a_group_gets_the_update_that_pays() -> None:
     model, group = identity(), samples(0.02)
     fit = best_fit(model, group, QP, 400_000, BEFORE, 2.0)
     assert fit.update is not None and fit.gain > 0.2
-    count = sum(p.numel() for p in model.biases().values())
+    count = Adaptable(model).count
     sent = [activation(updated=True), *update_messages(fit.update)]
     on, change = FilterState(count, (160, 96)).follow(sent)
     assert on and change is not None and fit.state.change is not None
@@ -110,7 +111,7 @@ def test_blocks_where_the_filter_hurts_are_off() -> None:
     off = blocks_off([sample], [(luma + 0.1, chroma)])
     assert off.tolist() == [[0, 1, 1], [1, 1, 1]]
     # On what the map turns off, the filter changes nothing.
-    change = Change(np.zeros(sum(p.numel() for p in identity().biases().values()), np.float32), off)
+    change = Change(np.zeros(Adaptable(identity()).count, np.float32), off)
     model = identity()
     model.head.bias[:] = 1.0
     y, c = filtered_planes(model, (luma, chroma), torch.tensor([float(QP)]), 0, change)

@@ -1,0 +1,62 @@
+"""Which numbers of a filter may change with the content, and the filter with such a change."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from nnvvc.models.restoration import RestorationFilter
+
+Kind = Literal["biases", "biases and gains", "last layer", "all weights"]
+"""biases: of every layer, what streams carry; the others are for comparison. gains: factors of every
+convolution's outputs, as differences to 1.
+"""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Some of the values: `count` of them make a changed tensor of the parameter `name`."""
+
+    name: str
+    count: int
+    apply: Callable[[Tensor, Tensor], Tensor]
+
+
+def _add(parameter: Tensor, values: Tensor) -> Tensor:
+    return parameter + values.view_as(parameter)
+
+
+def _scale(parameter: Tensor, values: Tensor) -> Tensor:
+    return parameter * (1 + values[:, None, None, None])
+
+
+class Adaptable:
+    """The numbers of one kind, in the order of the filter's layers; an update has a value for each."""
+
+    def __init__(self, model: RestorationFilter, kind: Kind = "biases") -> None:
+        self.model = model
+        parameters: Mapping[str, Tensor] = dict(model.named_parameters())
+        self._parts: list[_Part] = []
+        for name, parameter in parameters.items():
+            chosen = {
+                "biases": name.endswith("bias"),
+                "biases and gains": name.endswith("bias"),
+                "last layer": name.startswith("head."),
+                "all weights": True,
+            }[kind]
+            if chosen:
+                self._parts.append(_Part(name, parameter.numel(), _add))
+        if kind == "biases and gains":
+            self._parts += [_Part(n, len(p), _scale) for n, p in parameters.items() if p.dim() == 4]
+        self.count = sum(part.count for part in self._parts)
+
+    def changed(self, values: Tensor) -> dict[str, Tensor]:
+        """The parameters with `values`, (count,), applied, for `torch.func.functional_call`."""
+        parameters = dict(self.model.named_parameters())
+        parts = torch.split(values, [part.count for part in self._parts])
+        return {
+            part.name: part.apply(parameters[part.name], own)
+            for part, own in zip(self._parts, parts, strict=True)
+        }
