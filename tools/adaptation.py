@@ -2,9 +2,9 @@
 
 python -m tools.adaptation CLIP... [--qps 27 37] [--seconds 5 20 60] [--frames 33] [--out adaptation]
 
-Codes the clips with VVenC `medium`, random access, and fits each kind of numbers (`models.adaptable`), for each
-of the times, to every third picture. Gains are decibels of luma PSNR over unfiltered pictures, of those that
-were fitted; bits are those of the update that is worth most, of the steps tried. Writes OUT.json and OUT.png.
+Codes the clips with VVenC `medium`, random access, and fits each kind of numbers (`models.adaptable`), for
+each of the times, to every third picture. Gains are decibels of luma PSNR over unfiltered pictures, of those
+that were fitted; bits are those of the update that is worth most. Writes OUT.json and OUT.png.
 """
 
 import argparse
