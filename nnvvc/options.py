@@ -23,7 +23,7 @@ SCALES: dict[str, Fraction | None] = {
 KEY_QP_OFFSET = -3
 """What VVenC has for its own key pictures."""
 
-FILTERS = ("none", "base", "adapt", "machines")
+FILTERS = ("auto", "none", "base", "adapt", "machines")
 BACKGROUNDS = ("keep", "smooth")
 EFFORTS = ("normal", "full")
 PICTURE_HASHES = ("none", "md5", "crc")
@@ -37,7 +37,8 @@ class EncodeOptions:
     made for; None is the codec's own default. vvc: settings of the VVC encoder, whose qp is also the learned
     codecs'. encoder: its name in `nnvvc.vvc.tools`. scale: coded size over source size, None for a choice by
     measurement. key_qp_offset: QP of the hybrid codec's key pictures less that of the video. filter: the
-    neural filter announced in the stream. background: `smooth` leaves out what detectors find nothing in.
+    neural filter announced in the stream; `auto` is `base` for pictures of the image codec for people, else
+    `none`. background: `smooth` leaves out what detectors find nothing in.
     finetune_seconds: time for optimising each latent. adapt_seconds: for fitting the filter for people to
     each group of pictures. profile: of the probability model. effort: `full` chooses each key picture of the
     hybrid codec by encoding its group with it, and the QP of a single picture for machines by what its bits
@@ -51,7 +52,7 @@ class EncodeOptions:
     encoder: str = "ffmpeg"
     scale: Fraction | None = Fraction(1)
     key_qp_offset: int = KEY_QP_OFFSET
-    filter: str = "none"
+    filter: str = "auto"
     background: str = "keep"
     finetune_seconds: float = 0.0
     adapt_seconds: float = 10.0

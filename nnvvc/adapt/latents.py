@@ -1,14 +1,17 @@
-"""Latent finetuning: gradient steps on the latents of one picture, for rate and distortion together.
+"""Latent finetuning: better latents for one picture, for rate and distortion together.
 
 The decoder does not change (Le et al., arXiv 2108.09992; Zhang et al., arXiv 2210.04112). Gradients go
-through a floating-point twin of the integer networks that sees their very weights and roundings.
+through a floating-point twin of the integer networks that sees their very weights and roundings. What moves
+are the targets that symbols are chosen for: from what was decoded, along the gradient of everything but a
+symbol's own bits, since these are weighed where it is chosen. Gradients that go through that choice as if it
+were not there find nothing.
 """
 
 import time
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nnvvc.models.exact import ExactConv, ExactLinear, ExactSplit
 from nnvvc.models.image import ImageModel
@@ -22,8 +25,10 @@ Distortion = Callable[[Tensor, Tensor], Tensor]
 (B,).
 """
 
-LEARNING_RATE = 0.03
-PATIENCE = 20
+STRIDE = 0.5
+"""Of the way to where a step of Newton's leads."""
+
+SHORTEST_STRIDE = 0.05
 CHROMA_WEIGHTS = (3.2, 2.6)
 
 
@@ -69,31 +74,38 @@ def finetune(
     steps: int = 1 << 30,
     distortion: Distortion = people_distortion,
 ) -> tuple[Tensor, Tensor]:
-    """Latents and hyper-latents that cost less than those given; the best seen, at worst those given.
+    """Latents that cost less than those given, with the hyper-latents; the best seen, at worst those given.
 
-    planes: the padded original. Ends after `seconds`, `steps`, or when nothing was gained for a while.
+    planes: the padded original. Ends after `seconds`, `steps`, or when nothing more is gained.
     """
     network = twin(model, q)
     rate = model.rates.rate[q : q + 1]
     weight = 1.0 / float(rate_lambda(rate))
     step_sizes = torch.exp2(network.log_steps(rate))[:, :, None, None]
-    # In units of the quantiser step, one learning rate suits every component and rate.
-    scaled = nn.Parameter((latents / step_sizes).clone())
-    free = nn.Parameter(hyper.clone())
-    optimizer = torch.optim.Adam([scaled, free], lr=LEARNING_RATE, betas=(0.9, 0.95))
-    best, best_cost, best_step = (latents, hyper), float("inf"), 0
+    curvature = 2 * network.symbol_weights(rate)[:, :, None, None]
+    samples = 4 * planes.shape[2] * planes.shape[3]
+    targets = best = latents / step_sizes
+    direction = torch.zeros_like(targets)
+    stride, best_cost = STRIDE, float("inf")
     end = time.monotonic() + seconds
-    for step in range(steps):
+    for _ in range(steps):
+        given = targets.clone().requires_grad_(True)
         with reduced_precision(planes.device.type):
-            result = simulate_latents(network, scaled * step_sizes, free, rate, profile, noise=False)
-        loss = (result.rate + weight * distortion(result.planes, planes)).sum()
-        cost = float(loss.detach())
+            result = simulate_latents(
+                network, given * step_sizes, hyper, rate, profile, noise=False, others=True
+            )
+        distorted = (weight * distortion(result.planes, planes)).sum()
+        cost = float(result.rate.detach().sum() + distorted.detach())
         if cost < best_cost:
-            best = ((scaled * step_sizes).detach().clone(), free.detach().clone())
-            best_cost, best_step = cost, step
-        if time.monotonic() >= end or step - best_step > PATIENCE:
+            best, best_cost = targets, cost
+            total = result.bits.sum() + samples * distorted
+            (gradient,) = torch.autograd.grad(total, given)
+            direction = (result.decoded.detach() - targets) - gradient / curvature
+        else:
+            stride /= 2
+            if stride < SHORTEST_STRIDE:
+                break
+        if time.monotonic() >= end:
             break
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-    return best
+        targets = best + stride * direction
+    return best * step_sizes, hyper

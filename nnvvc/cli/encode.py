@@ -59,7 +59,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         metavar="N",
         help="QP of the hybrid codec's key pictures less that of the video (default %(default)s)",
     )
-    add("--filter", choices=FILTERS, default="none", help="neural filter announced in the stream")
+    add(
+        "--filter",
+        choices=FILTERS,
+        default="auto",
+        help="neural filter announced in the stream (auto: base with --codec image for people, else none)",
+    )
     add(
         "--background",
         choices=BACKGROUNDS,

@@ -26,7 +26,14 @@ from nnvvc.bitstream.sei import (
 from nnvvc.bitstream.slice_header import read_key_slice
 from nnvvc.entropy.block_map import BlockMap, decode_blocks, encode_blocks
 from nnvvc.errors import ConfigError, UnsupportedStream
-from nnvvc.models.registry import FILTER_MACHINES, FILTER_PEOPLE, FILTER_VIDEO, reference, weights_of
+from nnvvc.models.registry import (
+    FILTER_IMAGE,
+    FILTER_MACHINES,
+    FILTER_PEOPLE,
+    FILTER_VIDEO,
+    reference,
+    weights_of,
+)
 from nnvvc.options import Purpose
 
 if TYPE_CHECKING:
@@ -45,7 +52,7 @@ _BEST = 3
 
 _PURPOSES: dict[Purpose, tuple[int, ...]] = {
     "machines": (FILTER_MACHINES, FILTER_VIDEO),
-    "people": (FILTER_PEOPLE,),
+    "people": (FILTER_PEOPLE, FILTER_IMAGE),
 }
 
 _SMALLEST = {FILTER_MACHINES: Fraction(1, 4), FILTER_VIDEO: Fraction(1, 2), FILTER_PEOPLE: Fraction(1)}
@@ -58,7 +65,7 @@ def filters_for(name: str, scale: Fraction, still: bool) -> tuple[ModelReference
     Raises ConfigError where there is no such filter for pictures coded at `scale`, UnknownModel where it is
     not installed.
     """
-    if name == "none":
+    if name in ("auto", "none"):
         return ()
     number = FILTER_PEOPLE
     if name == "machines":

@@ -5,14 +5,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 
+from nnvvc.adapt.filtered_distortion import FilteredDistortion
 from nnvvc.adapt.latents import Distortion, people_distortion
 from nnvvc.bitstream.access_unit import AccessUnits
 from nnvvc.bitstream.demuxer import Demuxer
-from nnvvc.bitstream.header import Pipeline, StreamHeader
+from nnvvc.bitstream.header import ModelReference, Pipeline, StreamHeader
 from nnvvc.bitstream.muxer import Muxer, PeriodVerifier
 from nnvvc.bitstream.payload import PayloadKind, write_payload
+from nnvvc.codecs import filtering
 from nnvvc.codecs.base import DecodedVideo
-from nnvvc.codecs.picture_coder import CodedPicture, decode_picture, encode_picture, image_model
+from nnvvc.codecs.people_filter import StillFilter
+from nnvvc.codecs.picture_coder import CodedPicture, decode_picture, encode_picture, image_model, qp_of
 from nnvvc.codecs.scale import coded_scale, scaled_format
 from nnvvc.errors import ConfigError, DamagedStream, StreamError
 from nnvvc.media.resample import resample
@@ -39,18 +42,18 @@ class ImageCodec:
     def encode(
         self, frames: Iterable[Picture], video: VideoFormat, options: EncodeOptions
     ) -> Iterator[bytes]:
-        if options.filter != "none":
-            raise ConfigError(f"--filter {options.filter} is not there for --codec image")
         purpose: Purpose = options.purpose or "people"
         used = registry.reference(registry.IMAGE_MODELS[purpose])
         model = image_model(used)
+        filters = _filters(options.filter, purpose)
+        apply = StillFilter(filters[0]) if filters else None
         scale = coded_scale(options, purpose)
         coded = coded_picture_format(video.picture, scale)
         ready: deque[bytes] = deque()
-        header = StreamHeader(Pipeline.IMAGE, video, scale, (used,))
+        header = StreamHeader(Pipeline.IMAGE, video, scale, (used, *filters))
         muxer = Muxer(header, ready.append)
         for frame in frames:
-            result = _encode(model, frame, coded, purpose, options)
+            result = _encode(model, frame, coded, purpose, options, apply)
             for unit in AccessUnits([write_payload(PayloadKind.KEY_PICTURE, result.body)]):
                 muxer.add(unit)
             muxer.add_picture(result.picture)
@@ -66,6 +69,10 @@ class ImageCodec:
         source = header.source
         coded = coded_picture_format(source.picture, header.scale)
         notes: list[str] = []
+        apply: StillFilter | None = None
+        if options.filter == "auto" and not options.coded:
+            used = filtering.filter_in(header, options.purpose)
+            apply = StillFilter(used) if used is not None else None
 
         def pictures() -> Iterator[Picture]:
             verifier = PeriodVerifier() if options.verify else None
@@ -82,6 +89,8 @@ class ImageCodec:
                     picture = decode_picture(model, body, coded)
                     if verifier is not None:
                         verifier.add_picture(picture)
+                    if apply is not None:
+                        picture = apply(picture, qp_of(body))
                 except StreamError as error:
                     if not options.conceal or previous is None:
                         raise
@@ -106,10 +115,27 @@ class ImageCodec:
             yield write_still(even)
 
 
+def _filters(name: str, purpose: Purpose) -> tuple[ModelReference, ...]:
+    """The models behind an encoder's `--filter`. Raises ConfigError, UnknownModel."""
+    if name == "machines" or (name in ("base", "adapt") and purpose == "machines"):
+        raise ConfigError(f"--filter {name} is not there for --codec image --for {purpose}")
+    if name == "adapt":
+        raise ConfigError("--filter adapt follows video; --filter base is there for --codec image")
+    return () if name == "none" or purpose == "machines" else (registry.reference(registry.FILTER_IMAGE),)
+
+
 def _encode(
-    model: ImageModel, frame: Picture, coded: PictureFormat, purpose: Purpose, options: EncodeOptions
+    model: ImageModel,
+    frame: Picture,
+    coded: PictureFormat,
+    purpose: Purpose,
+    options: EncodeOptions,
+    apply: StillFilter | None,
 ) -> CodedPicture:
-    """A picture of the source, coded; for machines with what `--effort` and `--finetune` do for them."""
+    """A picture of the source, coded; for machines with what `--effort` and `--finetune` do for them.
+
+    apply: the filter that decoders will use.
+    """
     small = resample(frame.with_bit_depth(CODED_BIT_DEPTH), coded.width, coded.height)
     qp = options.vvc.qp
     distortion: Distortion = people_distortion
@@ -127,6 +153,8 @@ def _encode(
 
         if available():
             distortion = FeatureDistortion(frame, coded)
+    elif apply is not None:
+        distortion = FilteredDistortion(apply.exact.model, qp, coded.full_range)
     return encode_picture(model, small, qp, options.profile, options.finetune_seconds, distortion)
 
 

@@ -12,11 +12,13 @@ from nnvvc.codecs.filter_planes import Planes, in_tiles, to_picture, to_tensors
 from nnvvc.codecs.filter_updates import Change, FilterState
 from nnvvc.codecs.output_order import PictureFacts
 from nnvvc.errors import StreamError
+from nnvvc.media.colour import levels
 from nnvvc.models.adaptable import Adaptable
+from nnvvc.models.exact_restoration import load_exact
 from nnvvc.models.precision import reduced_precision
-from nnvvc.models.registry import weights_of
+from nnvvc.models.registry import FILTER_IMAGE, reference, weights_of
 from nnvvc.models.restoration import RestorationFilter, load_restoration
-from nnvvc.picture import Picture, PictureFormat
+from nnvvc.picture import Chroma, Picture, PictureFormat
 
 
 class PeopleFilter:
@@ -59,6 +61,30 @@ class PeopleFilter:
             return to_picture(*planes, self.target)
         filtered = filtered_planes(self.model, planes, self._key_qp, facts.layer, change)
         return to_picture(*filtered, self.target)
+
+
+class StillFilter:
+    """The filter for people on pictures of the image codec, of 10 bits, 4:2:0 or grey: exact.
+
+    used: the model, by default the installed. Raises UnknownModel where it is not there, InexactArithmetic.
+    """
+
+    def __init__(self, used: ModelReference | None = None) -> None:
+        used = used or reference(FILTER_IMAGE)
+        self.exact = load_exact(weights_of(used))
+
+    def __call__(self, picture: Picture, qp: int) -> Picture:
+        """Filter one picture that was coded with `qp`."""
+        fmt = picture.format
+        offset, luma_gain, chroma_gain = levels(fmt.bit_depth, fmt.full_range)
+        planes = [torch.from_numpy(p.astype(np.float32)) for p in picture.with_chroma(Chroma.C420).planes]
+
+        def apply(luma: torch.Tensor, chroma: torch.Tensor) -> list[Planes]:
+            return [self.exact.samples(luma, chroma, qp, offset, (luma_gain, chroma_gain))]
+
+        ((luma, chroma),) = in_tiles((planes[0][None, None], torch.stack(planes[1:])[None]), 1, 1, apply)
+        filtered = [plane.numpy().astype(np.uint16) for plane in (luma[0, 0], *chroma[0])]
+        return Picture(tuple(filtered[: len(fmt.plane_shapes)]), fmt)
 
 
 @torch.inference_mode()

@@ -58,6 +58,11 @@ def encode_picture(
     return CodedPicture(body, picture_of_samples(model.synthesise(decoded, qp), picture.format))
 
 
+def qp_of(body: bytes) -> int:
+    """The QP that the picture of a KEY_PICTURE payload was coded with. Raises StreamError."""
+    return read_learned_picture(body)[0]
+
+
 def decode_picture(model: ImageModel, body: bytes, fmt: PictureFormat) -> Picture:
     """The picture of a KEY_PICTURE payload; fmt: its size and chroma format, 10 bits. Raises StreamError."""
     qp, profile, data = read_learned_picture(body)

@@ -18,7 +18,7 @@ WEIGHTS = Path(__file__).parent / "weights"
 
 IMAGE_PEOPLE, IMAGE_MACHINES = 1, 2
 ADAPTER_PEOPLE = 32
-FILTER_MACHINES, FILTER_PEOPLE, FILTER_VIDEO = 64, 65, 66
+FILTER_MACHINES, FILTER_PEOPLE, FILTER_VIDEO, FILTER_IMAGE = 64, 65, 66, 67
 
 FILES = {
     IMAGE_PEOPLE: "image_people.safetensors",
@@ -27,6 +27,7 @@ FILES = {
     FILTER_MACHINES: "filter_machines.safetensors",
     FILTER_PEOPLE: "filter_people.safetensors",
     FILTER_VIDEO: "filter_video.safetensors",
+    FILTER_IMAGE: "filter_image.safetensors",
 }
 
 

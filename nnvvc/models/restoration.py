@@ -147,7 +147,12 @@ def kmac_per_pixel(config: RestorationConfig) -> float:
 def save_restoration(model: RestorationFilter, path: Path, facts: dict[str, Any]) -> None:
     """Write float16 weights to `path` (.safetensors), and beside them the model card."""
     save_file({k: v.detach().cpu().half().contiguous() for k, v in model.state_dict().items()}, path)
-    card = {"config": asdict(model.config), "kmac_per_pixel": kmac_per_pixel(model.config)} | facts
+    write_card(model.config, path, facts)
+
+
+def write_card(config: RestorationConfig, path: Path, facts: dict[str, Any]) -> None:
+    """The model card beside the weights at `path`."""
+    card = {"config": asdict(config), "kmac_per_pixel": kmac_per_pixel(config)} | facts
     path.with_suffix(".json").write_text(json.dumps(card, indent=1, default=str) + "\n")
 
 

@@ -45,11 +45,12 @@ def choose_symbols(offset: Tensor, log_scale: Tensor, weight: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Pass:
-    """What one pass of the model gives: planes (B, 6, H/2, W/2), and bits of latents and hyper-latents
-    (B,).
+    """What one pass of the model gives: planes (B, 6, H/2, W/2), decoded latents (B, latents, H/16, W/16) in
+    quantiser steps, and bits of latents and hyper-latents (B,).
     """
 
     planes: Tensor
+    decoded: Tensor
     bits: Tensor
     hyper_bits: Tensor
 
@@ -70,9 +71,19 @@ def simulate(model: Lic, planes: Tensor, q: Tensor, profile: str, noise: bool) -
 
 
 def simulate_latents(
-    model: Lic, latents: Tensor, hyper: Tensor, q: Tensor, profile: str, noise: bool
+    model: Lic,
+    latents: Tensor,
+    hyper: Tensor,
+    q: Tensor,
+    profile: str,
+    noise: bool,
+    others: bool = False,
 ) -> Pass:
-    """The same from latents (B, latents, H/16, W/16) and hyper-latents (B, hyper, H/64, W/64) on."""
+    """The same from latents (B, latents, H/16, W/16) and hyper-latents (B, hyper, H/64, W/64) on.
+
+    others: gradients of bits tell what a decoded value does to the bits of those that follow it, not what it
+    costs itself.
+    """
     hyper = hyper.float()
     rounded = ste_round(hyper)
     observed = hyper + torch.rand_like(hyper) - 0.5 if noise else rounded
@@ -104,13 +115,16 @@ def simulate_latents(
             else:
                 chosen = choose_symbols(offset.detach(), log_scale.detach(), weights[:, part])
             symbol = offset + (chosen - offset).detach()
-            observed = offset + torch.rand_like(value) - 0.5 if noise else symbol
+            if others:
+                observed = (symbol + mean).detach() - mean
+            else:
+                observed = offset + torch.rand_like(value) - 0.5 if noise else symbol
             bits = bits + logistic_bits(observed, log_scale).sum((1, 2, 3))
             decoded.append((symbol + mean) * torch.exp2(log_steps[:, part]))
         canvas = canvas.clone()
         for (dy, dx), value in zip(step.phases, decoded, strict=True):
             canvas[:, part, dy::2, dx::2] = value
-    return Pass(model.synthesis(canvas, q), bits, hyper_bits)
+    return Pass(model.synthesis(canvas, q), canvas * torch.exp2(-log_steps), bits, hyper_bits)
 
 
 def squared_error(planes: Tensor, original: Tensor, chroma_weights: tuple[float, float]) -> Tensor:

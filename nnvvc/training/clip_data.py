@@ -214,7 +214,7 @@ def code_photos(photos: Sequence[Path], folder: Path, rng: np.random.Generator) 
     """Code a patch of every photo all intra, at PHOTO_QPS of the QPs each, as `photos_qQ.npz`; files that are
     there already are left alone. Raises what the VVC tools raise.
     """
-    patches = [_patch_of(_reduced([photo], rng), rng) for photo in photos]
+    patches = photo_patches(photos, rng)
     order = np.argsort(rng.random((len(patches), len(QPS))), axis=1)[:, :PHOTO_QPS]
     for number, qp in enumerate(QPS):
         target = folder / f"photos_q{qp}.npz"
@@ -230,9 +230,14 @@ def code_photos(photos: Sequence[Path], folder: Path, rng: np.random.Generator) 
             np.savez(file, allow_pickle=False, layer=np.zeros(len(chosen), np.int64), key_qp=qp, **pairs)
 
 
-def _patch_of(rgb: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    y, x = (int(rng.integers(side - PATCH + 1)) for side in rgb.shape[:2])
-    return rgb[y : y + PATCH, x : x + PATCH]
+def photo_patches(photos: Sequence[Path], rng: np.random.Generator) -> list[NDArray[np.uint8]]:
+    """A random patch of every photo, RGB (PATCH, PATCH, 3), uint8."""
+    patches = []
+    for photo in photos:
+        rgb = _reduced([photo], rng)
+        y, x = (int(rng.integers(side - PATCH + 1)) for side in rgb.shape[:2])
+        patches.append(rgb[y : y + PATCH, x : x + PATCH])
+    return patches
 
 
 def make_clips(photos: Path, video: Path | None, folder: Path) -> None:

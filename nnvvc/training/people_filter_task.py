@@ -104,13 +104,17 @@ class PeopleFilterTask:
         self._held_out: list[Coded] = []
         self._seen: set[Path] = set()
         if not list(self._folder.glob("*_q*.npz")):
-            make_clips(data_folder(photos, "train"), data_folder(video, "video"), self._folder)
+            self.make_data(self._folder, photos, video)
         self.rescan()
         self.model = RestorationFilter(RestorationConfig.of(config or {}))
         if start:
             self.model.load_state_dict(load_restoration(Path(start)).state_dict())
         self.batch = batch
         self.progress = 0.0
+
+    def make_data(self, folder: Path, photos: str | None, video: str | None) -> None:
+        """Fill the folder that training reads."""
+        make_clips(data_folder(photos, "train"), data_folder(video, "video"), folder)
 
     def rescan(self) -> None:
         """Take in clips that were coded since."""
@@ -128,7 +132,7 @@ class PeopleFilterTask:
                 drawn = rng.choice(len(weights), self.batch, p=weights / weights.sum()).tolist()
                 files = [self._train[i] for i in drawn]
                 rows = [(f, int(rng.choice(len(f.layer), p=f.shares))) for f in files]
-                yield _batch(rows, mirrored=bool(rng.integers(2)), turned=bool(rng.integers(2)))
+                yield batch_of(rows, mirrored=bool(rng.integers(2)), turned=bool(rng.integers(2)))
             self.rescan()
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
@@ -161,7 +165,7 @@ class PeopleFilterTask:
             found = []
             for layer in np.unique(file.layer):
                 rows = [(file, int(i)) for i in np.flatnonzero(file.layer == layer)]
-                batch = to_device(_batch(rows), device)
+                batch = to_device(batch_of(rows), device)
                 filtered = self.model(batch["luma"], batch["chroma"], batch["key_qp"], batch["layer"])[0]
                 before = _inner(batch["luma"] - batch["wanted"], MARGIN).square().mean()
                 after = _inner(filtered - batch["wanted"], MARGIN).square().mean()
@@ -179,7 +183,8 @@ def _inner(planes: Tensor, margin: int) -> Tensor:
     return planes[..., margin:-margin, margin:-margin]
 
 
-def _batch(rows: list[tuple[Coded, int]], mirrored: bool = False, turned: bool = False) -> Batch:
+def batch_of(rows: list[tuple[Coded, int]], mirrored: bool = False, turned: bool = False) -> Batch:
+    """These rows of these files."""
     luma, chroma = to_planes(np.stack([file.decoded[row] for file, row in rows]), PATCH)
     wanted, wanted_chroma = to_planes(np.stack([file.original[row] for file, row in rows]), PATCH)
     planes = [luma, chroma, wanted, wanted_chroma]

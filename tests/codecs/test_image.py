@@ -12,17 +12,26 @@ import torch
 
 from nnvvc.adapt.block_choice import PictureLoss
 from nnvvc.adapt.feature_distortion import FeatureDistortion
+from nnvvc.adapt.filtered_distortion import FilteredDistortion
 from nnvvc.adapt.latents import finetune, people_distortion
 from nnvvc.api import decode_chunks, encode_frames
 from nnvvc.codecs import quality_choice
 from nnvvc.codecs.image import coded_picture_format, restore
+from nnvvc.codecs.people_filter import StillFilter
 from nnvvc.codecs.picture_coder import decode_picture, encode_picture, image_model
 from nnvvc.errors import ConfigError, NnvvcError, PictureMismatch, UnknownModel
 from nnvvc.models import registry
+from nnvvc.models.exact_restoration import Measured, save_exact
 from nnvvc.models.image import ImageModel
 from nnvvc.models.lic import rate_lambda
 from nnvvc.models.planes import planes_of_picture
 from nnvvc.models.registry import image_model_in
+from nnvvc.models.restoration import (
+    OUTPUT_UNIT,
+    RestorationConfig,
+    RestorationFilter,
+    quantiser_step,
+)
 from nnvvc.options import DecodeOptions, EncodeOptions
 from nnvvc.picture import Chroma, Picture, PictureFormat, VideoFormat
 from nnvvc.vvc.tools import VvcSettings
@@ -36,6 +45,17 @@ SIZES = [(1, 1), (1, 64), (64, 1), (2, 3), (17, 33), (63, 65), (255, 257)]
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ImageModel]:
     for purpose in ("people", "machines"):
         shutil.copy(MODEL, tmp_path / f"image_{purpose}.safetensors")
+    torch.manual_seed(0)
+    brighter = RestorationFilter(RestorationConfig((4, 4, 4), (0, 0, 0)))
+    with torch.no_grad():
+        assert brighter.head.bias is not None
+        brighter.head.bias[:4] = 2.0
+    measured = Measured(brighter)
+    with torch.no_grad():
+        brighter(
+            torch.rand(1, 1, 32, 32), torch.rand(1, 2, 16, 16) - 0.5, torch.tensor([30.0]), torch.zeros(1)
+        )
+    save_exact(brighter, measured.shifts(), tmp_path / "filter_image.safetensors", {})
     monkeypatch.setattr(registry, "WEIGHTS", tmp_path)
     registry.reference.cache_clear()
     before = torch.get_num_threads()
@@ -105,6 +125,21 @@ def test_finer_is_larger_and_better() -> None:
     assert errors[0] < errors[2]
 
 
+@pytest.mark.parametrize("fmt", [PictureFormat(81, 50), PictureFormat(16, 33, 10, Chroma.C400)])
+def test_people_see_filtered_pictures(fmt: PictureFormat) -> None:
+    original = picture(fmt)
+    stream = stream_of([original], options(30))
+    (shown,), (off,) = decode_chunks([stream]), decode_chunks([stream], DecodeOptions(filter="off"))
+    assert shown.planes[0].astype(int).mean() > off.planes[0].astype(int).mean() + 0.5
+    plain = stream_of([original], options(30, filter="none"))
+    (other,) = decode_chunks([plain])
+    assert len(plain) < len(stream)
+    assert all(np.array_equal(a, b) for a, b in zip(off.planes, other.planes, strict=True))
+    assert stream_of([original], options(30, filter="base")) == stream
+    (machines,) = decode_chunks([stream], DecodeOptions(purpose="machines"))
+    assert all(np.array_equal(a, b) for a, b in zip(off.planes, machines.planes, strict=True))
+
+
 @pytest.mark.parametrize("scale", ["3/4", "1/2", "1/4"])
 def test_coded_scale(scale: str) -> None:
     original = picture(PictureFormat(101, 67))
@@ -147,9 +182,24 @@ def test_streams_without_a_known_model() -> None:
         image_model_in(StreamHeader(Pipeline.IMAGE, video, models=(ModelReference(999, bytes(4)),)))
 
 
-def test_filters_are_refused() -> None:
+@pytest.mark.parametrize(
+    ("name", "purpose"), [("machines", None), ("adapt", None), ("base", "machines"), ("machines", "machines")]
+)
+def test_filters_that_are_not_there_are_refused(name: str, purpose: str | None) -> None:
     with pytest.raises(ConfigError):
-        stream_of([picture(PictureFormat(8, 8))], options(filter="machines"))
+        stream_of([picture(PictureFormat(8, 8))], options(filter=name, purpose=purpose))
+
+
+def test_finetuning_weighs_the_filtered_picture() -> None:
+    original = picture(PictureFormat(96, 64))
+    plain = stream_of([original], options(30))
+    assert stream_of([original], options(30, finetune_seconds=2.0)) != plain
+    model = StillFilter().exact.model
+    planes = planes_of_picture(original, 64)
+    distortion = FilteredDistortion(model, 30, full_range=False)
+    darker = planes.clone()
+    darker[:, :4] -= 2.0 * OUTPUT_UNIT * float(quantiser_step(torch.tensor(30.0))) * 876 / 256
+    assert distortion(darker, planes) < 0.1 * people_distortion(darker, planes)
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -4,9 +4,9 @@ process.
 python -m tools.bench.image_exact PICTURES [--qp 32] [--large 4096] [--limit N]
 
 Codes every picture of the folder, 20 crops of odd sizes and one large tiled picture, in turn with the
-profiles, and decodes them in child processes under each setting. Prints JSON: pictures, settings, and
-what differed; ends with status 1 where anything did. Also compares real bytes with the model's own
-entropy.
+profiles, and decodes them, filtered for people, in child processes under each setting. Prints JSON:
+pictures, settings, and what differed; ends with status 1 where anything did. Also compares real bytes with
+the model's own entropy.
 """
 
 import argparse
@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from nnvvc.codecs.picture_coder import decode_picture, encode_picture
+from nnvvc.codecs.people_filter import StillFilter
+from nnvvc.codecs.picture_coder import decode_picture, encode_picture, qp_of
 from nnvvc.media.colour import rgb_to_picture
 from nnvvc.models import registry
 from nnvvc.models.context import PROFILES
@@ -67,7 +68,8 @@ def child(file: str, path: str, threads: str) -> None:
     torch.set_num_threads(int(threads))
     model = ImageModel.load(registry.WEIGHTS / registry.FILES[registry.IMAGE_PEOPLE], path=path)
     coded = pickle.loads(Path(file).read_bytes())
-    print(json.dumps([digest(decode_picture(model, body, fmt)) for body, fmt in coded]))
+    apply = StillFilter()
+    print(json.dumps([digest(apply(decode_picture(model, body, fmt), qp_of(body))) for body, fmt in coded]))
 
 
 def main() -> int:
@@ -79,12 +81,13 @@ def main() -> int:
     args = parser.parse_args()
     torch.set_num_threads(1)
     model = ImageModel.load(registry.WEIGHTS / registry.FILES[registry.IMAGE_PEOPLE])
+    apply = StillFilter()
     coded, expected, worst = [], [], 0.0
     for number, picture in enumerate(pictures(args.pictures, args.large, args.limit)):
         profile = PROFILES[number % len(PROFILES)]
         result = encode_picture(model, picture, args.qp, profile)
         coded.append((result.body, picture.format))
-        expected.append(digest(result.picture))
+        expected.append(digest(apply(result.picture, args.qp)))
         if picture.format.width < 1024:
             latents = model.analyse(planes_of_picture(picture, HYPER_STRIDE), args.qp)
             ideal = model.forward(*latents, args.qp, profile)[0] / 8

@@ -16,7 +16,9 @@ import numpy as np
 import torch
 from scipy.interpolate import PchipInterpolator
 
+from nnvvc.adapt.filtered_distortion import FilteredDistortion
 from nnvvc.adapt.latents import finetune
+from nnvvc.codecs.people_filter import StillFilter
 from nnvvc.codecs.picture_coder import image_model
 from nnvvc.media.colour import picture_to_rgb, rgb_to_picture
 from nnvvc.models import registry
@@ -31,14 +33,17 @@ CURVE = range(22, 58, 5)
 def point(file: Path, qp: int, profile: str, steps: int) -> tuple[float, float]:
     """(log2 of the bytes, RGB PSNR in dB) of a picture."""
     rgb = read_rgb(file)
-    model = image_model(registry.reference(registry.IMAGE_PEOPLE))
+    model, apply = image_model(registry.reference(registry.IMAGE_PEOPLE)), StillFilter()
     picture = rgb_to_picture(rgb, 10, Matrix.BT709)
     planes = planes_of_picture(picture, HYPER_STRIDE)
     latents, hyper = model.analyse(planes, qp)
     if steps:
-        latents, hyper = finetune(model, planes, latents, hyper, qp, profile, steps=steps)
+        distortion = FilteredDistortion(apply.exact.model, qp, picture.format.full_range)
+        given = (model, planes, latents, hyper, qp, profile)
+        latents, hyper = finetune(*given, steps=steps, distortion=distortion)
     data, decoded = model.compress(latents, hyper, qp, profile)
-    shown = picture_to_rgb(picture_of_samples(model.synthesise(decoded, qp), picture.format))
+    coded = picture_of_samples(model.synthesise(decoded, qp), picture.format)
+    shown = picture_to_rgb(apply(coded, qp))
     error = float(np.square(shown.astype(np.float64) - rgb).mean())
     return math.log2(len(data)), 10 * math.log10(255**2 / error)
 

@@ -21,7 +21,8 @@ import cv2
 import numpy as np
 import torch
 
-from nnvvc.codecs.picture_coder import decode_picture, encode_picture, image_model
+from nnvvc.codecs.people_filter import StillFilter
+from nnvvc.codecs.picture_coder import decode_picture, encode_picture, image_model, qp_of
 from nnvvc.entropy.coder import SymbolDecoder, SymbolEncoder
 from nnvvc.entropy.tables import index_of
 from nnvvc.media.colour import rgb_to_picture
@@ -56,6 +57,11 @@ def best(function: Callable[[], object], runs: int = 3) -> dict[str, float]:
         walls.append(time.perf_counter() - wall)
         processors.append(time.process_time() - processor)
     return {"wall": round(min(walls), 3), "processor": round(min(processors), 3)}
+
+
+def shown(model: ImageModel, apply: StillFilter, body: bytes, picture: Picture) -> Picture:
+    """What people see of a coded picture of the format of `picture`."""
+    return apply(decode_picture(model, body, picture.format), qp_of(body))
 
 
 @torch.no_grad()
@@ -95,6 +101,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     model = image_model(registry.reference(registry.IMAGE_PEOPLE))
     results: dict[str, Any] = {"path": model.path, "threads": args.threads, "qp": args.qp}
+    apply = StillFilter()
     picture = tiled(args.pictures, 2048, 1080)
     for profile in PROFILES:
         body = encode_picture(model, picture, args.qp, profile).body
@@ -102,6 +109,7 @@ def main() -> None:
         results[f"2048x1080 {profile}"] = {
             "bytes": len(body),
             "decode": best(partial(decode_picture, model, body, picture.format)),
+            "decode and filter": best(partial(shown, model, apply, body, picture)),
             "latent only": best(partial(model.decompress, data, 2048, 1080, args.qp, profile)),
         }
     rows, columns = 1088 // LATENT_STRIDE, 2048 // LATENT_STRIDE
@@ -109,7 +117,7 @@ def main() -> None:
     for side in (1024, 4096):
         square = tiled(args.pictures, side, side)
         body = encode_picture(model, square, args.qp, "base").body
-        times = best(partial(decode_picture, model, body, square.format), 2)
+        times = best(partial(shown, model, apply, body, square), 2)
         results[f"{side}x{side}, microseconds per pixel"] = {
             k: round(v / side**2 * 1e6, 4) for k, v in times.items()
         }

@@ -1,0 +1,87 @@
+"""Training of the filter for the image codec's pictures: as for VVC's, on photos that the codec codes."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nnvvc.codecs.picture_coder import encode_picture, image_model
+from nnvvc.files import atomic_path
+from nnvvc.media.colour import rgb_to_picture
+from nnvvc.models import registry
+from nnvvc.models.exact_restoration import Measured, save_exact
+from nnvvc.models.image import ImageModel
+from nnvvc.picture import Matrix
+from nnvvc.training.clip_data import ACROSS, PATCH, divided, patches_of, photo_patches
+from nnvvc.training.people_filter_task import HELD_OUT, PeopleFilterTask, batch_of
+from nnvvc.training.photos import data_folder
+from nnvvc.training.runner import to_device
+
+QPS = (22, 27, 32, 37, 42, 47)
+
+PHOTO_QPS = 2
+"""Of QPS, that each photo is coded with."""
+
+PROFILE = "high"
+
+
+def make_coded_photos(photos: Path, folder: Path) -> None:
+    """Code a patch of every photo with the installed image model; files that are there already are left
+    alone. They are as those of `clip_data`, with a layer of 0.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    model = image_model(registry.reference(registry.IMAGE_PEOPLE))
+    rng = np.random.default_rng(0)
+    for name, files in zip((HELD_OUT, "photos"), divided(photos), strict=True):
+        patches = photo_patches(files, rng)
+        order = np.argsort(rng.random((len(patches), len(QPS))), axis=1)
+        for number, qp in enumerate(QPS):
+            chosen = [p for p, at in zip(patches, order, strict=True) if number in at[:PHOTO_QPS]]
+            target = folder / f"{name}_q{qp}.npz"
+            if chosen and not target.exists():
+                _code(model, chosen, qp, target)
+
+
+def _code(model: ImageModel, patches: list[NDArray[np.uint8]], qp: int, target: Path) -> None:
+    decoded: list[NDArray[np.uint16]] = []
+    original: list[NDArray[np.uint16]] = []
+    filled = [*patches, *[patches[0]] * (-len(patches) % ACROSS)]
+    for first in range(0, len(filled), ACROSS):
+        row = rgb_to_picture(np.hstack(filled[first : first + ACROSS]), 10, Matrix.BT709)
+        decoded += patches_of(encode_picture(model, row, qp, PROFILE).picture)
+        original += patches_of(row)
+    count = len(patches)
+    pairs = {"decoded": np.stack(decoded[:count]), "original": np.stack(original[:count])}
+    with atomic_path(target) as path, path.open("wb") as file:
+        np.savez(file, allow_pickle=False, layer=np.zeros(count, np.int64), key_qp=qp, **pairs)
+
+
+class ImageFilterTask(PeopleFilterTask):
+    """The task that the training runner drives. Options as of `PeopleFilterTask`, without clips."""
+
+    def __init__(
+        self,
+        folder: str,
+        photos: str | None = None,
+        config: dict[str, Any] | None = None,
+        start: str | None = None,
+        batch: int = 8,
+    ) -> None:
+        super().__init__(folder, photos, None, config, start, batch)
+
+    def make_data(self, folder: Path, photos: str | None, video: str | None) -> None:
+        make_coded_photos(data_folder(photos, "train"), folder)
+
+    def export(self, folder: Path, facts: dict[str, Any]) -> None:
+        """Write `filter.safetensors`, made exact for the range of the held-out patches, and its card."""
+        model = self.model.float().cpu()
+        measured = Measured(model)
+        with torch.no_grad():
+            for file in self._held_out:
+                for first in range(0, len(file.layer), PATCH // 8):
+                    rows = range(first, min(first + PATCH // 8, len(file.layer)))
+                    batch = to_device(batch_of([(file, i) for i in rows]), torch.device("cpu"))
+                    model(batch["luma"], batch["chroma"], batch["key_qp"], batch["layer"])
+        save_exact(model, measured.shifts(), folder / "filter.safetensors", facts)
