@@ -39,7 +39,8 @@ class EncodeOptions:
     measurement. key_qp_offset: QP of the hybrid codec's key pictures less that of the video. filter: the
     neural filter announced in the stream; `auto` is `base` for pictures of the image codec for people, else
     `none`. background: `smooth` leaves out what detectors find nothing in.
-    finetune_seconds: time for optimising each latent. adapt_seconds: for fitting the filter for people to
+    finetune_seconds: time for optimising each latent; None: a few steps for pictures of the
+    image codec for people, else none. adapt_seconds: for fitting the filter for people to
     each group of pictures. profile: of the probability model. effort: `full` chooses each key picture of the
     hybrid codec by encoding its group with it, and the QP of a single picture for machines by what its bits
     are worth to them. workers: groups of pictures encoded at a time.
@@ -54,7 +55,7 @@ class EncodeOptions:
     key_qp_offset: int = KEY_QP_OFFSET
     filter: str = "auto"
     background: str = "keep"
-    finetune_seconds: float = 0.0
+    finetune_seconds: float | None = None
     adapt_seconds: float = 10.0
     profile: Profile = "base"
     effort: str = "normal"
@@ -74,7 +75,7 @@ class EncodeOptions:
             raise ConfigError("--key-qp-offset must be from -20 to 20")
         if self.workers < 1:
             raise ConfigError("--workers must be 1 or more")
-        if self.finetune_seconds < 0 or self.adapt_seconds < 0:
+        if (self.finetune_seconds or 0.0) < 0 or self.adapt_seconds < 0:
             raise ConfigError("a time to optimise for cannot be negative")
 
 

@@ -8,7 +8,9 @@ were not there find nothing.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -29,6 +31,12 @@ STRIDE = 0.5
 """Of the way to where a step of Newton's leads."""
 
 SHORTEST_STRIDE = 0.05
+
+STANDARD_STEPS = 4
+"""That an encoder takes without being asked: most of what there is to gain."""
+
+PART = 12
+"""Side of the parts that large pictures go in, in hyper-latents: of 64x64 samples."""
 CHROMA_WEIGHTS = (3.2, 2.6)
 
 
@@ -73,13 +81,68 @@ def finetune(
     seconds: float = float("inf"),
     steps: int = 1 << 30,
     distortion: Distortion = people_distortion,
+    whole: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Latents that cost less than those given, with the hyper-latents; the best seen, at worst those given.
 
-    planes: the padded original. Ends after `seconds`, `steps`, or when nothing more is gained.
+    planes: the padded original. Ends after `seconds`, `steps`, or when nothing more is gained. whole: the
+    distortion has to see all of the picture at once; else large ones go part by part, for their memory.
     """
-    network = twin(model, q)
-    rate = model.rates.rate[q : q + 1]
+    network, rate = twin(model, q), model.rates.rate[q : q + 1]
+    rows, columns = hyper.shape[2:]
+    parts = [
+        (down, across)
+        for down in _parts(rows, rows if whole else PART)
+        for across in _parts(columns, columns if whole else PART)
+    ]
+    result = torch.empty_like(latents)
+    for down, across in parts:
+        seen = partial(_cut, down=down.seen, across=across.seen, rows=rows, columns=columns)
+        given = (seen(planes), seen(latents), seen(hyper), rate, profile)
+        found = _finetuned(network, *given, seconds / len(parts), steps, distortion)
+        inner = _cut(found, down.inner, across.inner, down.length, across.length)
+        _cut(result, down.own, across.own, rows, columns)[:] = inner
+    return result, hyper
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Part of a row or column of hyper-latents: its own, what is seen around it, its own within that."""
+
+    own: slice
+    seen: slice
+    inner: slice
+
+    @property
+    def length(self) -> int:
+        """Of what is seen."""
+        return int(self.seen.stop - self.seen.start)
+
+
+def _parts(length: int, side: int) -> Iterator[_Part]:
+    for first in range(0, length, side):
+        last = min(first + side, length)
+        seen = slice(max(0, first - 1), min(length, last + 1))
+        yield _Part(slice(first, last), seen, slice(first - seen.start, last - seen.start))
+
+
+def _cut(x: Tensor, down: slice, across: slice, rows: int, columns: int) -> Tensor:
+    """What lies at these hyper-latents, of `rows` x `columns`, in a tensor of any resolution."""
+    by = x.shape[2] // rows, x.shape[3] // columns
+    return x[..., down.start * by[0] : down.stop * by[0], across.start * by[1] : across.stop * by[1]]
+
+
+def _finetuned(
+    network: Lic,
+    planes: Tensor,
+    latents: Tensor,
+    hyper: Tensor,
+    rate: Tensor,
+    profile: str,
+    seconds: float,
+    steps: int,
+    distortion: Distortion,
+) -> Tensor:
     weight = 1.0 / float(rate_lambda(rate))
     step_sizes = torch.exp2(network.log_steps(rate))[:, :, None, None]
     curvature = 2 * network.symbol_weights(rate)[:, :, None, None]
@@ -108,4 +171,4 @@ def finetune(
         if time.monotonic() >= end:
             break
         targets = best + stride * direction
-    return best * step_sizes, hyper
+    return best * step_sizes

@@ -78,7 +78,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         metavar="SECONDS",
         help="time to fit the filter to each group of pictures for, with --filter adapt (default 10)",
     )
-    add("--finetune", type=float, default=0.0, metavar="SECONDS", help="time to optimise each latent for")
+    add(
+        "--finetune",
+        type=float,
+        metavar="SECONDS",
+        help="time to optimise each latent for (default: a few steps with --codec image for people)",
+    )
     add("--profile", choices=PROFILES, default="base", help="of the learned codec (default %(default)s)")
     add(
         "--effort",

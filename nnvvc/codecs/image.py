@@ -147,15 +147,18 @@ def _encode(
             return restore(result.picture, frame.format), len(result.body)
 
         qp = chosen_qp(frame, qp, trial)
-    if purpose == "machines" and options.finetune_seconds > 0:
+    # For machines it needs their networks; for people it is part of the codec.
+    seconds = 0.0 if purpose == "machines" and options.finetune_seconds is None else options.finetune_seconds
+    whole = False
+    if purpose == "machines" and seconds:
         from nnvvc.adapt.block_choice import available
         from nnvvc.adapt.feature_distortion import FeatureDistortion
 
         if available():
-            distortion = FeatureDistortion(frame, coded)
+            distortion, whole = FeatureDistortion(frame, coded), True
     elif apply is not None:
         distortion = FilteredDistortion(apply.exact.model, qp, coded.full_range)
-    return encode_picture(model, small, qp, options.profile, options.finetune_seconds, distortion)
+    return encode_picture(model, small, qp, options.profile, seconds, distortion, whole)
 
 
 CODEC = ImageCodec()

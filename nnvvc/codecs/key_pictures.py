@@ -182,7 +182,7 @@ def coder_for(options: EncodeOptions, header: StreamHeader, purpose: Purpose) ->
     """
     model = registry.reference(registry.IMAGE_MODELS[purpose])
     adapter = registry.reference(registry.ADAPTER_PEOPLE) if purpose == "machines" else None
-    learned = LearnedKeys(model, adapter, options.profile, options.finetune_seconds)
+    learned = LearnedKeys(model, adapter, options.profile, options.finetune_seconds or 0.0)
     return ChosenKeys(learned, IntraKeys(options.vvc, header.source.fps, options.encoder))
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import lru_cache
 
-from nnvvc.adapt.latents import Distortion, finetune, people_distortion
+from nnvvc.adapt.latents import STANDARD_STEPS, Distortion, finetune, people_distortion
 from nnvvc.bitstream.header import ModelReference
 from nnvvc.bitstream.learned_picture import read_learned_picture, write_learned_picture
 from nnvvc.models import registry
@@ -40,19 +40,22 @@ def encode_picture(
     picture: Picture,
     qp: int,
     profile: str,
-    finetune_seconds: float = 0.0,
+    finetune_seconds: float | None = 0.0,
     distortion: Distortion = people_distortion,
+    whole: bool = False,
 ) -> CodedPicture:
     """Code a picture of 10 bits, 4:2:0 or 4:0:0 (as grey 4:2:0).
 
-    qp: 0 to 63. finetune_seconds: time to optimise its latents for, by this distortion.
+    qp: 0 to 63. finetune_seconds: time to optimise its latents for, by this distortion, which has to see the
+    `whole` picture or not; None: the standard number of steps.
     """
     planes = planes_of_picture(picture, HYPER_STRIDE).to(model.device)
     latents, hyper = model.analyse(planes, qp)
-    if finetune_seconds > 0:
-        latents, hyper = finetune(
-            model, planes, latents, hyper, qp, profile, seconds=finetune_seconds, distortion=distortion
-        )
+    given = (model, planes, latents, hyper, qp, profile)
+    if finetune_seconds is None:
+        latents, hyper = finetune(*given, steps=STANDARD_STEPS, distortion=distortion, whole=whole)
+    elif finetune_seconds > 0:
+        latents, hyper = finetune(*given, seconds=finetune_seconds, distortion=distortion, whole=whole)
     data, decoded = model.compress(latents, hyper, qp, profile)
     body = write_learned_picture(qp, PROFILES.index(profile), data)
     return CodedPicture(body, picture_of_samples(model.synthesise(decoded, qp), picture.format))

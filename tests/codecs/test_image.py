@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from nnvvc.adapt import latents as latents_module
 from nnvvc.adapt.block_choice import PictureLoss
 from nnvvc.adapt.feature_distortion import FeatureDistortion
 from nnvvc.adapt.filtered_distortion import FilteredDistortion
@@ -103,7 +104,7 @@ def test_decoder_gives_what_the_encoder_had(
 ) -> None:
     fmt = PictureFormat(81, 50, depth, chroma)
     original = picture(fmt)
-    stream = stream_of([original], options(profile=profile))
+    stream = stream_of([original], options(profile=profile, finetune_seconds=0.0))
     (coded,) = decode_chunks([stream], DecodeOptions(coded=True))
     expected = encode_picture(tiny, original.with_bit_depth(10), 20, profile)
     assert all(np.array_equal(a, b) for a, b in zip(coded.planes, expected.picture.planes, strict=True))
@@ -128,14 +129,15 @@ def test_finer_is_larger_and_better() -> None:
 @pytest.mark.parametrize("fmt", [PictureFormat(81, 50), PictureFormat(16, 33, 10, Chroma.C400)])
 def test_people_see_filtered_pictures(fmt: PictureFormat) -> None:
     original = picture(fmt)
-    stream = stream_of([original], options(30))
+    plainly = options(30, finetune_seconds=0.0)
+    stream = stream_of([original], plainly)
     (shown,), (off,) = decode_chunks([stream]), decode_chunks([stream], DecodeOptions(filter="off"))
     assert shown.planes[0].astype(int).mean() > off.planes[0].astype(int).mean() + 0.5
-    plain = stream_of([original], options(30, filter="none"))
+    plain = stream_of([original], replace(plainly, filter="none"))
     (other,) = decode_chunks([plain])
     assert len(plain) < len(stream)
     assert all(np.array_equal(a, b) for a, b in zip(off.planes, other.planes, strict=True))
-    assert stream_of([original], options(30, filter="base")) == stream
+    assert stream_of([original], replace(plainly, filter="base")) == stream
     (machines,) = decode_chunks([stream], DecodeOptions(purpose="machines"))
     assert all(np.array_equal(a, b) for a, b in zip(off.planes, machines.planes, strict=True))
 
@@ -192,8 +194,9 @@ def test_filters_that_are_not_there_are_refused(name: str, purpose: str | None) 
 
 def test_finetuning_weighs_the_filtered_picture() -> None:
     original = picture(PictureFormat(96, 64))
-    plain = stream_of([original], options(30))
+    plain = stream_of([original], options(30, finetune_seconds=0.0))
     assert stream_of([original], options(30, finetune_seconds=2.0)) != plain
+    assert stream_of([original], options(30)) != plain
     model = StillFilter().exact.model
     planes = planes_of_picture(original, 64)
     distortion = FilteredDistortion(model, 30, full_range=False)
@@ -223,7 +226,9 @@ def test_other_reconstructions_are_noticed(monkeypatch: pytest.MonkeyPatch) -> N
         list(decode_chunks([stream]))
 
 
-def test_finetuning_lowers_the_cost(tiny: ImageModel) -> None:
+@pytest.mark.parametrize("part", [12, 1])
+def test_finetuning_lowers_the_cost(part: int, tiny: ImageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latents_module, "PART", part)
     qp = 25
     planes = planes_of_picture(picture(PictureFormat(128, 64, 10)), 64)
     latents, hyper = tiny.analyse(planes, qp)
@@ -234,7 +239,10 @@ def test_finetuning_lowers_the_cost(tiny: ImageModel) -> None:
         return bits / (128 * 64) + float(error / rate_lambda(torch.tensor([float(qp)])))
 
     better = finetune(tiny, planes, latents, hyper, qp, "high", steps=25)
+    assert better[0].shape == latents.shape and better[1].shape == hyper.shape
     assert cost(better) < cost((latents, hyper))
+    same = finetune(tiny, planes, latents, hyper, qp, "high", steps=0)
+    assert cost(same) == cost((latents, hyper))
 
 
 def test_decoding_does_not_depend_on_the_source_depth() -> None:
