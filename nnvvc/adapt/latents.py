@@ -32,6 +32,9 @@ STRIDE = 0.5
 
 SHORTEST_STRIDE = 0.05
 
+HYPER_STEP = 0.4
+"""Longest step of a hyper-latent where the others go all the way."""
+
 STANDARD_STEPS = 4
 """That an encoder takes without being asked: most of what there is to gain."""
 
@@ -83,7 +86,7 @@ def finetune(
     distortion: Distortion = people_distortion,
     whole: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Latents that cost less than those given, with the hyper-latents; the best seen, at worst those given.
+    """Latents and hyper-latents that cost less than those given; the best seen, at worst those given.
 
     planes: the padded original. Ends after `seconds`, `steps`, or when nothing more is gained. whole: the
     distortion has to see all of the picture at once; else large ones go part by part, for their memory.
@@ -95,14 +98,15 @@ def finetune(
         for down in _parts(rows, rows if whole else PART)
         for across in _parts(columns, columns if whole else PART)
     ]
-    result = torch.empty_like(latents)
+    results = torch.empty_like(latents), torch.empty_like(hyper)
     for down, across in parts:
         seen = partial(_cut, down=down.seen, across=across.seen, rows=rows, columns=columns)
         given = (seen(planes), seen(latents), seen(hyper), rate, profile)
         found = _finetuned(network, *given, seconds / len(parts), steps, distortion)
-        inner = _cut(found, down.inner, across.inner, down.length, across.length)
-        _cut(result, down.own, across.own, rows, columns)[:] = inner
-    return result, hyper
+        for result, part in zip(results, found, strict=True):
+            inner = _cut(part, down.inner, across.inner, down.length, across.length)
+            _cut(result, down.own, across.own, rows, columns)[:] = inner
+    return results
 
 
 @dataclass(frozen=True)
@@ -142,33 +146,38 @@ def _finetuned(
     seconds: float,
     steps: int,
     distortion: Distortion,
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     weight = 1.0 / float(rate_lambda(rate))
     step_sizes = torch.exp2(network.log_steps(rate))[:, :, None, None]
     curvature = 2 * network.symbol_weights(rate)[:, :, None, None]
     samples = 4 * planes.shape[2] * planes.shape[3]
-    targets = best = latents / step_sizes
-    direction = torch.zeros_like(targets)
+    best = latents / step_sizes, hyper
+    targets, beside = best
+    direction, beside_direction = torch.zeros_like(targets), torch.zeros_like(hyper)
+    moments = torch.zeros_like(hyper), torch.zeros_like(hyper)
     stride, best_cost = STRIDE, float("inf")
     end = time.monotonic() + seconds
     for _ in range(steps):
-        given = targets.clone().requires_grad_(True)
+        given, given_beside = (x.clone().requires_grad_(True) for x in (targets, beside))
         with reduced_precision(planes.device.type):
             result = simulate_latents(
-                network, given * step_sizes, hyper, rate, profile, noise=False, others=True
+                network, given * step_sizes, given_beside, rate, profile, noise=False, others=True
             )
         distorted = (weight * distortion(result.planes, planes)).sum()
         cost = float(result.rate.detach().sum() + distorted.detach())
         if cost < best_cost:
-            best, best_cost = targets, cost
-            total = result.bits.sum() + samples * distorted
-            (gradient,) = torch.autograd.grad(total, given)
+            best, best_cost = (targets, beside), cost
+            total = result.bits.sum() + result.hyper_bits.sum() + samples * distorted
+            gradient, beside_gradient = torch.autograd.grad(total, (given, given_beside))
             direction = (result.decoded.detach() - targets) - gradient / curvature
+            # Hyper-latents have no curvature that is known: Adam without a correction of its start.
+            moments = 0.8 * moments[0] + 0.2 * beside_gradient, 0.9 * moments[1] + 0.1 * beside_gradient**2
+            beside_direction = -HYPER_STEP * moments[0] / (moments[1].sqrt() + 1e-6)
         else:
             stride /= 2
             if stride < SHORTEST_STRIDE:
                 break
         if time.monotonic() >= end:
             break
-        targets = best + stride * direction
-    return best * step_sizes
+        targets, beside = best[0] + stride * direction, best[1] + stride * beside_direction
+    return best[0] * step_sizes, best[1]
