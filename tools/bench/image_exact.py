@@ -41,6 +41,7 @@ SIZES = [
     (333, 301),
 ]  # fmt: skip
 AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
+SSE41 = {"ONEDNN_MAX_CPU_ISA": "SSE41", "ATEN_CPU_CAPABILITY": "default"}
 SETTINGS: dict[str, dict[str, str]] = {
     "int8, 1 thread": {"threads": "1", "path": "int8"},
     "int8, 2 threads": {"threads": "2", "path": "int8"},
@@ -48,6 +49,7 @@ SETTINGS: dict[str, dict[str, str]] = {
     "reference, 2 threads": {"threads": "2", "path": "reference"},
     "int8, AVX2": {"threads": "2", "path": "int8", **AVX2},
     "reference, AVX2": {"threads": "1", "path": "reference", **AVX2},
+    "reference, SSE 4.1": {"threads": "1", "path": "reference", **SSE41},
 }
 
 
