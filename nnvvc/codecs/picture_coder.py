@@ -14,6 +14,9 @@ from nnvvc.models.lic import HYPER_STRIDE
 from nnvvc.models.planes import picture_of_samples, planes_of_picture
 from nnvvc.picture import Picture, PictureFormat
 
+LARGEST_FINETUNED = 1 << 22
+"""Luma samples of the largest picture whose latents are finetuned without being asked for."""
+
 
 @lru_cache(maxsize=4)
 def image_model(reference: ModelReference, device: str = "cpu") -> ImageModel:
@@ -47,13 +50,17 @@ def encode_picture(
     """Code a picture of 10 bits, 4:2:0 or 4:0:0 (as grey 4:2:0).
 
     qp: 0 to 63. finetune_seconds: time to optimise its latents for, by this distortion, which has to see the
-    `whole` picture or not; None: the standard number of steps.
+    `whole` picture or not; None: the standard number of steps, up to LARGEST_FINETUNED.
     """
     planes = planes_of_picture(picture, HYPER_STRIDE).to(model.device)
     latents, hyper = model.analyse(planes, qp)
     given = (model, planes, latents, hyper, qp, profile)
     if finetune_seconds is None:
-        latents, hyper = finetune(*given, steps=STANDARD_STEPS, distortion=distortion, whole=whole)
+        # Large pictures would take minutes that nobody asked for.
+        small = picture.format.width * picture.format.height <= LARGEST_FINETUNED
+        latents, hyper = finetune(
+            *given, steps=STANDARD_STEPS if small else 0, distortion=distortion, whole=whole
+        )
     elif finetune_seconds > 0:
         latents, hyper = finetune(*given, seconds=finetune_seconds, distortion=distortion, whole=whole)
     data, decoded = model.compress(latents, hyper, qp, profile)

@@ -16,7 +16,7 @@ from nnvvc.adapt.feature_distortion import FeatureDistortion
 from nnvvc.adapt.filtered_distortion import FilteredDistortion
 from nnvvc.adapt.latents import finetune, people_distortion
 from nnvvc.api import decode_chunks, encode_frames
-from nnvvc.codecs import quality_choice
+from nnvvc.codecs import picture_coder, quality_choice
 from nnvvc.codecs.image import coded_picture_format, restore
 from nnvvc.codecs.people_filter import StillFilter
 from nnvvc.codecs.picture_coder import decode_picture, encode_picture, image_model
@@ -192,11 +192,13 @@ def test_filters_that_are_not_there_are_refused(name: str, purpose: str | None) 
         stream_of([picture(PictureFormat(8, 8))], options(filter=name, purpose=purpose))
 
 
-def test_finetuning_weighs_the_filtered_picture() -> None:
+def test_finetuning_weighs_the_filtered_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     original = picture(PictureFormat(96, 64))
     plain = stream_of([original], options(30, finetune_seconds=0.0))
     assert stream_of([original], options(30, finetune_seconds=2.0)) != plain
     assert stream_of([original], options(30)) != plain
+    monkeypatch.setattr(picture_coder, "LARGEST_FINETUNED", 1000)
+    assert stream_of([original], options(30)) == plain
     model = StillFilter().exact.model
     planes = planes_of_picture(original, 64)
     distortion = FilteredDistortion(model, 30, full_range=False)
