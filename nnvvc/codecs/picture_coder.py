@@ -58,9 +58,8 @@ def encode_picture(
     if finetune_seconds is None:
         # Large pictures would take minutes that nobody asked for.
         small = picture.format.width * picture.format.height <= LARGEST_FINETUNED
-        latents, hyper = finetune(
-            *given, steps=STANDARD_STEPS if small else 0, distortion=distortion, whole=whole
-        )
+        steps = STANDARD_STEPS if small else 0
+        latents, hyper = finetune(*given, steps=steps, distortion=distortion, whole=whole)
     elif finetune_seconds > 0:
         latents, hyper = finetune(*given, seconds=finetune_seconds, distortion=distortion, whole=whole)
     data, decoded = model.compress(latents, hyper, qp, profile)
