@@ -41,9 +41,9 @@ class EncodeOptions:
     `none`. background: `smooth` leaves out what detectors find nothing in.
     finetune_seconds: time for optimising each latent; None: a few steps for pictures of the
     image codec for people, up to four megapixels, else none. adapt_seconds: for fitting the filter for people
-    to each group of pictures. profile: of the probability model. effort: `full` chooses each key picture of the
-    hybrid codec by encoding its group with it, and the QP of a single picture for machines by what its bits
-    are worth to them. workers: groups of pictures encoded at a time.
+    to each group of pictures. profile: of the probability model. effort: `full` chooses each key picture of
+    the hybrid codec by encoding its group with it, and the QP of a single picture for machines by what its
+    bits are worth to them. workers: groups of pictures encoded at a time.
     picture_hash: writes the standard SEI per picture besides the hash of each intra period.
     """
 
