@@ -41,9 +41,18 @@ def to_picture(luma: torch.Tensor, chroma: torch.Tensor, target: PictureFormat) 
 
 
 def in_tiles(
-    planes: Planes, up: int, count: int, apply: Callable[[torch.Tensor, torch.Tensor], Sequence[Planes]]
+    planes: Planes,
+    up: int,
+    count: int,
+    apply: Callable[[torch.Tensor, torch.Tensor], Sequence[Planes]],
+    tile: int | None = None,
+    margin: int | None = None,
 ) -> list[Planes]:
-    """What `apply` makes of planes, tile by tile: `count` results, each enlarged by `up`."""
+    """What `apply` makes of planes, tile by tile: `count` results, each enlarged by `up`.
+
+    tile, margin: as TILE and MARGIN of `filtering`, which they are by default.
+    """
+    side, around = tile or filtering.TILE, filtering.MARGIN if margin is None else margin
     luma, chroma = planes
     height, width = luma.shape[2:]
     results = [
@@ -53,8 +62,8 @@ def in_tiles(
         )
         for _ in range(count)
     ]
-    for y, top, bottom in _tiles(height):
-        for x, left, right in _tiles(width):
+    for y, top, bottom in _tiles(height, side, around):
+        for x, left, right in _tiles(width, side, around):
             filtered = apply(
                 luma[..., top:bottom, left:right],
                 chroma[..., top // 2 : (bottom + 1) // 2, left // 2 : (right + 1) // 2],
@@ -68,10 +77,10 @@ def in_tiles(
     return results
 
 
-def _tiles(size: int) -> Iterator[tuple[int, int, int]]:
+def _tiles(size: int, tile: int, margin: int) -> Iterator[tuple[int, int, int]]:
     """(first sample of a tile, first and end of what the filter is given for it)."""
-    for start in range(0, size, filtering.TILE):
-        yield start, max(0, start - filtering.MARGIN), min(size, start + filtering.TILE + filtering.MARGIN)
+    for start in range(0, size, tile):
+        yield start, max(0, start - margin), min(size, start + tile + margin)
 
 
 def _resized(planes: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:

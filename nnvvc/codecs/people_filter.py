@@ -20,6 +20,12 @@ from nnvvc.models.registry import FILTER_IMAGE, reference, weights_of
 from nnvvc.models.restoration import RestorationFilter, load_restoration
 from nnvvc.picture import Chroma, Picture, PictureFormat
 
+STILL_TILE = 2048
+"""Side of the tiles of pictures of the image codec."""
+
+STILL_MARGIN = 96
+"""Samples around a tile: more than the filter's answer depends on, so that tiles do not show at all."""
+
 
 class PeopleFilter:
     """Pictures have to come in output order.
@@ -82,7 +88,8 @@ class StillFilter:
         def apply(luma: torch.Tensor, chroma: torch.Tensor) -> list[Planes]:
             return [self.exact.samples(luma, chroma, qp, offset, (luma_gain, chroma_gain))]
 
-        ((luma, chroma),) = in_tiles((planes[0][None, None], torch.stack(planes[1:])[None]), 1, 1, apply)
+        given = planes[0][None, None], torch.stack(planes[1:])[None]
+        ((luma, chroma),) = in_tiles(given, 1, 1, apply, STILL_TILE, STILL_MARGIN)
         filtered = [plane.numpy().astype(np.uint16) for plane in (luma[0, 0], *chroma[0])]
         return Picture(tuple(filtered[: len(fmt.plane_shapes)]), fmt)
 

@@ -138,10 +138,11 @@ class ExactRestoration:
     def _conv(self, name: str, x: Tensor, bias: dict[str, Tensor], stride: int = 1) -> Tensor:
         weight, scale = self._weights[name]
         unit = 2.0 ** self.shifts[name]
-        whole = torch.floor(x * unit + 0.5).clamp(-LIMIT, LIMIT)
+        # In place: large temporaries are memory that the system has to clear first.
+        whole = (x * unit).add_(0.5).floor_().clamp_(-LIMIT, LIMIT)
         whole = whole.contiguous(memory_format=torch.channels_last)
         total = F.conv2d(whole, weight, None, stride, weight.shape[2] // 2)
-        return total * scale + bias[name]
+        return total.mul_(scale).add_(bias[name])
 
     def _blocks(self, name: str, x: Tensor, bias: dict[str, Tensor]) -> Tensor:
         blocks = getattr(self.model, name)
@@ -152,7 +153,7 @@ class ExactRestoration:
         return x
 
     def _active(self, x: Tensor) -> Tensor:
-        return torch.maximum(x, x * self.model.config.leak)
+        return F.leaky_relu_(x, self.model.config.leak)
 
     def _bias_of(self, qp: int) -> dict[str, Tensor]:
         """Of every layer, for pictures of this QP."""

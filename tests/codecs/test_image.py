@@ -16,7 +16,7 @@ from nnvvc.adapt.feature_distortion import FeatureDistortion
 from nnvvc.adapt.filtered_distortion import FilteredDistortion
 from nnvvc.adapt.latents import finetune, people_distortion
 from nnvvc.api import decode_chunks, encode_frames
-from nnvvc.codecs import picture_coder, quality_choice
+from nnvvc.codecs import people_filter, picture_coder, quality_choice
 from nnvvc.codecs.image import coded_picture_format, restore
 from nnvvc.codecs.people_filter import StillFilter
 from nnvvc.codecs.picture_coder import decode_picture, encode_picture, image_model
@@ -140,6 +140,19 @@ def test_people_see_filtered_pictures(fmt: PictureFormat) -> None:
     assert stream_of([original], replace(plainly, filter="base")) == stream
     (machines,) = decode_chunks([stream], DecodeOptions(purpose="machines"))
     assert all(np.array_equal(a, b) for a, b in zip(off.planes, machines.planes, strict=True))
+
+
+def test_tiles_of_the_filter_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()  # the model of the package, whose answers depend on the most samples around
+    registry.reference.cache_clear()
+    apply, coded = StillFilter(), picture(PictureFormat(333, 150, 10), 1)
+    whole = apply(coded, 37)
+    assert not np.array_equal(whole.planes[0], coded.planes[0])
+    monkeypatch.setattr(people_filter, "STILL_TILE", 64)
+    tiled = apply(coded, 37)
+    assert all(np.array_equal(a, b) for a, b in zip(whole.planes, tiled.planes, strict=True))
+    monkeypatch.setattr(people_filter, "STILL_MARGIN", 16)
+    assert not np.array_equal(apply(coded, 37).planes[0], whole.planes[0])
 
 
 @pytest.mark.parametrize("scale", ["3/4", "1/2", "1/4"])
