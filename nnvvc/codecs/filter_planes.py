@@ -45,14 +45,15 @@ def in_tiles(
     up: int,
     count: int,
     apply: Callable[[torch.Tensor, torch.Tensor], Sequence[Planes]],
-    tile: int | None = None,
+    tile: tuple[int, int] | None = None,
     margin: int | None = None,
 ) -> list[Planes]:
     """What `apply` makes of planes, tile by tile: `count` results, each enlarged by `up`.
 
-    tile, margin: as TILE and MARGIN of `filtering`, which they are by default.
+    tile: rows and columns; margin: around it. By default TILE and MARGIN of `filtering`.
     """
-    side, around = tile or filtering.TILE, filtering.MARGIN if margin is None else margin
+    tile = tile or (filtering.TILE, filtering.TILE)
+    margin = filtering.MARGIN if margin is None else margin
     luma, chroma = planes
     height, width = luma.shape[2:]
     results = [
@@ -62,8 +63,8 @@ def in_tiles(
         )
         for _ in range(count)
     ]
-    for y, top, bottom in _tiles(height, side, around):
-        for x, left, right in _tiles(width, side, around):
+    for y, top, bottom in _tiles(height, tile[0], margin):
+        for x, left, right in _tiles(width, tile[1], margin):
             filtered = apply(
                 luma[..., top:bottom, left:right],
                 chroma[..., top // 2 : (bottom + 1) // 2, left // 2 : (right + 1) // 2],

@@ -17,11 +17,13 @@ from nnvvc.models.adaptable import Adaptable
 from nnvvc.models.exact_restoration import load_exact
 from nnvvc.models.precision import reduced_precision
 from nnvvc.models.registry import FILTER_IMAGE, reference, weights_of
-from nnvvc.models.restoration import RestorationFilter, load_restoration
+from nnvvc.models.restoration import ALIGNMENT, RestorationFilter, load_restoration
 from nnvvc.picture import Chroma, Picture, PictureFormat
 
-STILL_TILE = 2048
-"""Side of the tiles of pictures of the image codec."""
+STILL_TILE = 1152
+"""Largest side of the tiles of pictures of the image codec: larger ones have temporaries of over 32 MiB,
+which the system clears each time.
+"""
 
 STILL_MARGIN = 96
 """Samples around a tile: more than the filter's answer depends on, so that tiles do not show at all."""
@@ -89,9 +91,15 @@ class StillFilter:
             return [self.exact.samples(luma, chroma, qp, offset, (luma_gain, chroma_gain))]
 
         given = planes[0][None, None], torch.stack(planes[1:])[None]
-        ((luma, chroma),) = in_tiles(given, 1, 1, apply, STILL_TILE, STILL_MARGIN)
+        ((luma, chroma),) = in_tiles(given, 1, 1, apply, (_even(fmt.height), _even(fmt.width)), STILL_MARGIN)
         filtered = [plane.numpy().astype(np.uint16) for plane in (luma[0, 0], *chroma[0])]
         return Picture(tuple(filtered[: len(fmt.plane_shapes)]), fmt)
+
+
+def _even(size: int) -> int:
+    """Side of the fewest tiles of equal size; tiles begin at multiples of what the network's pictures are."""
+    side = -(-size // -(-size // STILL_TILE))
+    return -(-side // ALIGNMENT) * ALIGNMENT
 
 
 @torch.inference_mode()
