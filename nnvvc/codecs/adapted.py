@@ -269,11 +269,11 @@ def _fitted(
     seconds: float,
 ) -> Iterator[Fit]:
     """Filters with updates of several sizes."""
-    count = Adaptable(model).count
-    start = np.zeros(count, np.float32)
+    adaptable = Adaptable(model)
+    start = np.zeros(adaptable.count, np.float32)
     if before.change is not None:
         start = before.change.biases.copy()
-    values = optimise(Adaptable(model), samples, key_qp, start, seconds)
+    values = optimise(adaptable, samples, key_qp, start, seconds)
     few = samples[:: -(-len(samples) // QUICK_SAMPLES)]
     best: tuple[float, FilterUpdate, tuple[int, list[int]]] | None = None
     for step_idx in STEPS:

@@ -14,7 +14,7 @@ from nnvvc.bitstream.muxer import Muxer, PeriodVerifier
 from nnvvc.bitstream.payload import PayloadKind, write_payload
 from nnvvc.codecs import filtering
 from nnvvc.codecs.base import DecodedVideo
-from nnvvc.codecs.people_filter import StillFilter
+from nnvvc.codecs.people_filter import StillFilter, still_filter
 from nnvvc.codecs.picture_coder import CodedPicture, decode_picture, encode_picture, image_model, qp_of
 from nnvvc.codecs.scale import coded_scale, scaled_format
 from nnvvc.errors import ConfigError, DamagedStream, StreamError
@@ -46,7 +46,7 @@ class ImageCodec:
         used = registry.reference(registry.IMAGE_MODELS[purpose])
         model = image_model(used)
         filters = _filters(options.filter, purpose)
-        apply = StillFilter(filters[0]) if filters else None
+        apply = still_filter(filters[0]) if filters else None
         scale = coded_scale(options, purpose)
         coded = coded_picture_format(video.picture, scale)
         ready: deque[bytes] = deque()
@@ -72,7 +72,7 @@ class ImageCodec:
         apply: StillFilter | None = None
         if options.filter == "auto" and not options.coded:
             used = filtering.filter_in(header, options.purpose)
-            apply = StillFilter(used) if used is not None else None
+            apply = still_filter(used) if used is not None else None
 
         def pictures() -> Iterator[Picture]:
             verifier = PeriodVerifier() if options.verify else None

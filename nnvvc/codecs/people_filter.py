@@ -1,6 +1,7 @@
 """The filter for people on decoded pictures, as the messages in the stream have it."""
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -94,6 +95,12 @@ class StillFilter:
         ((luma, chroma),) = in_tiles(given, 1, 1, apply, (_even(fmt.height), _even(fmt.width)), STILL_MARGIN)
         filtered = [plane.numpy().astype(np.uint16) for plane in (luma[0, 0], *chroma[0])]
         return Picture(tuple(filtered[: len(fmt.plane_shapes)]), fmt)
+
+
+@lru_cache(maxsize=4)
+def still_filter(used: ModelReference) -> StillFilter:
+    """The filter that a stream names, loaded once. Raises UnknownModel, InexactArithmetic."""
+    return StillFilter(used)
 
 
 def _even(size: int) -> int:

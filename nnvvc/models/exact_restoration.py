@@ -8,6 +8,7 @@ rounding an operation (IEEE 754), which is the same everywhere too.
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,11 @@ from nnvvc.errors import InexactArithmetic, UnknownModel
 from nnvvc.models.exact import exact_arithmetic
 from nnvvc.models.filters import ConditionalConv, ResidualBlock
 from nnvvc.models.restoration import (
-    ALIGNMENT,
     OUTPUT_UNIT,
     SURROUNDINGS,
     RestorationConfig,
     RestorationFilter,
+    aligned,
     condition,
     quantiser_step,
     write_card,
@@ -48,7 +49,16 @@ FORMAT = "nnvvc exact filter 1"
 """Name of the metadata entry of a weights file."""
 
 Shifts = dict[str, int]
-"""Layer: activations behind it count in 2**-shift. `input`: of what the first layer sees."""
+"""By layer: the activations that it takes count in 2**-shift."""
+
+
+def _layers(model: RestorationFilter) -> Iterator[tuple[str, nn.Module, nn.Conv2d]]:
+    """Name, layer, and the convolution in it or that it is."""
+    for name, module in model.named_modules():
+        if isinstance(module, ConditionalConv):
+            yield name, module, module.conv
+        elif isinstance(module, nn.Conv2d) and not name.endswith(".conv"):
+            yield name, module, module
 
 
 class Measured:
@@ -57,9 +67,8 @@ class Measured:
     def __init__(self, model: RestorationFilter) -> None:
         self.largest: dict[str, float] = {}
         self._hooks = []
-        for name, module in model.named_modules():
-            if isinstance(module, (ConditionalConv, nn.Conv2d)) and not name.endswith(".conv"):
-                self._hooks.append(module.register_forward_pre_hook(self._hook(name)))
+        for name, module, _ in _layers(model):
+            self._hooks.append(module.register_forward_pre_hook(self._hook(name)))
 
     def _hook(self, name: str) -> Any:
         def see(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -85,13 +94,11 @@ class ExactRestoration:
         self.model = model.eval().requires_grad_(False)
         self.shifts = shifts
         self._weights: dict[str, tuple[Tensor, Tensor]] = {}
-        for name, module in model.named_modules():
-            conv = module.conv if isinstance(module, ConditionalConv) else module
-            if isinstance(conv, nn.Conv2d) and not name.endswith(".conv"):
-                weight = conv.weight.detach().double()
-                if name == "enter":
-                    weight[:, 6:] /= MEAN_GAIN
-                self._weights[name] = _whole(weight, shifts[name])
+        for name, _, conv in _layers(model):
+            weight = conv.weight.detach().double()
+            if name == "enter":
+                weight[:, 6:] /= MEAN_GAIN
+            self._weights[name] = _whole(weight, shifts[name])
         self._biases: dict[int, dict[str, Tensor]] = {}
 
     @torch.no_grad()
@@ -105,10 +112,8 @@ class ExactRestoration:
         """
         height, width = luma.shape[2:]
         rows, columns = chroma.shape[2:]
-        down, right = -height % ALIGNMENT, -width % ALIGNMENT
-        padding = (0, (width + right) // 2 - columns, 0, (height + down) // 2 - rows)
-        padded = F.pad(luma, (0, right, 0, down), mode="replicate")
-        planes = torch.cat((F.pixel_unshuffle(padded, 2), F.pad(chroma, padding, mode="replicate")), 1)
+        padded, padded_chroma = aligned(luma, chroma)
+        planes = torch.cat((F.pixel_unshuffle(padded, 2), padded_chroma), 1)
         step = float(quantiser_step(torch.tensor(float(qp)).double()))
         # One number a plane, rounded once to float32.
         gain = torch.tensor([gains[0]] * 4 + [gains[1]] * 2).view(1, 6, 1, 1)
@@ -160,10 +165,8 @@ class ExactRestoration:
         if qp not in self._biases:
             given = condition(torch.tensor([float(qp)]), torch.zeros(1))[0].double().tolist()
             self._biases[qp] = {}
-            for name in self._weights:
-                module = self.model.get_submodule(name)
-                conv = module.conv if isinstance(module, ConditionalConv) else module
-                assert isinstance(conv, nn.Conv2d) and conv.bias is not None
+            for name, module, conv in _layers(self.model):
+                assert conv.bias is not None
                 total = conv.bias.double()
                 if isinstance(module, ConditionalConv):
                     # Term by term: a library's sum of products may take any order.
@@ -201,16 +204,17 @@ def _whole(weight: Tensor, shift: int) -> tuple[Tensor, Tensor]:
 
 
 def _surroundings(planes: Tensor) -> Tensor:
-    """Means of whole numbers over SURROUNDINGS x SURROUNDINGS samples, of those that the picture has."""
+    """Means of whole numbers over SURROUNDINGS x SURROUNDINGS samples, of those that the picture has.
+
+    Sums are exact: of four luma phases they reach 49 * 4 * 1023 at most.
+    """
     side, reach = SURROUNDINGS, SURROUNDINGS // 2
-    channels = planes.shape[1]
 
     def sums(x: Tensor) -> Tensor:
         across = torch.ones(x.shape[1], 1, 1, side)
         x = F.conv2d(x, across, None, 1, (0, reach), groups=x.shape[1])
         return F.conv2d(x, across.transpose(2, 3), None, 1, (reach, 0), groups=x.shape[1])
 
-    assert channels * side * side * LIMIT < 1 << 24
     return sums(planes) / sums(torch.ones_like(planes[:1, :1]))
 
 

@@ -77,6 +77,15 @@ def prepared(planes: Tensor, step: Tensor) -> Tensor:
     return torch.cat((detail / step, mean), 1)
 
 
+def aligned(luma: Tensor, chroma: Tensor) -> tuple[Tensor, Tensor]:
+    """Planes of a picture of any size, repeated at the right and below to a multiple of ALIGNMENT."""
+    height, width = luma.shape[2:]
+    rows, columns = chroma.shape[2:]
+    down, right = -height % ALIGNMENT, -width % ALIGNMENT
+    beside = (0, (width + right) // 2 - columns, 0, (height + down) // 2 - rows)
+    return F.pad(luma, (0, right, 0, down), mode="replicate"), F.pad(chroma, beside, mode="replicate")
+
+
 class RestorationFilter(nn.Module):
     def __init__(self, config: RestorationConfig) -> None:
         super().__init__()
@@ -106,11 +115,7 @@ class RestorationFilter(nn.Module):
         """
         height, width = luma.shape[2:]
         rows, columns = chroma.shape[2:]
-        down, right = -height % ALIGNMENT, -width % ALIGNMENT
-        padded = F.pad(luma, (0, right, 0, down), mode="replicate")
-        padded_chroma = F.pad(
-            chroma, (0, (width + right) // 2 - columns, 0, (height + down) // 2 - rows), mode="replicate"
-        )
+        padded, padded_chroma = aligned(luma, chroma)
         step = quantiser_step(key_qp)[:, None, None, None]
         residual = self.residual(padded, padded_chroma, step, condition(key_qp, layer))
         residual = residual.float() * (OUTPUT_UNIT * step)

@@ -170,9 +170,7 @@ def code_clip(clip: Sequence[Picture], folder: Path, name: str) -> None:
                 rows += found
                 originals += patches_of(clip[number])
                 layer += [layers[number]] * len(found)
-        with atomic_path(target) as path, path.open("wb") as file:
-            pairs = {"decoded": np.stack(rows), "original": np.stack(originals)}
-            np.savez(file, allow_pickle=False, layer=np.array(layer), key_qp=key_qp, **pairs)
+        save_pairs(target, np.stack(rows), np.stack(originals), layer, key_qp)
 
 
 def training_clips(photos: Path, video: Path | None) -> Iterator[tuple[str, Callable[[], list[Picture]]]]:
@@ -214,20 +212,34 @@ def code_photos(photos: Sequence[Path], folder: Path, rng: np.random.Generator) 
     """Code a patch of every photo all intra, at PHOTO_QPS of the QPs each, as `photos_qQ.npz`; files that are
     there already are left alone. Raises what the VVC tools raise.
     """
-    patches = photo_patches(photos, rng)
-    order = np.argsort(rng.random((len(patches), len(QPS))), axis=1)[:, :PHOTO_QPS]
-    for number, qp in enumerate(QPS):
+    for qp, chosen in shared_out(photo_patches(photos, rng), QPS, rng):
         target = folder / f"photos_q{qp}.npz"
-        chosen = [patch for patch, at in zip(patches, order, strict=True) if number in at]
-        if target.exists() or not chosen:
-            continue
-        pictures = [rgb_to_picture(patch, 10, Matrix.BT709) for patch in chosen]
-        pairs = {
-            "decoded": code_patches(pictures, qp, PRESET),
-            "original": np.concatenate([patches_of(p) for p in pictures]),
-        }
-        with atomic_path(target) as path, path.open("wb") as file:
-            np.savez(file, allow_pickle=False, layer=np.zeros(len(chosen), np.int64), key_qp=qp, **pairs)
+        if chosen and not target.exists():
+            pictures = [rgb_to_picture(patch, 10, Matrix.BT709) for patch in chosen]
+            originals = np.concatenate([patches_of(p) for p in pictures])
+            save_pairs(target, code_patches(pictures, qp, PRESET), originals, [0] * len(chosen), qp)
+
+
+def shared_out(
+    patches: Sequence[NDArray[np.uint8]], qps: Sequence[int], rng: np.random.Generator
+) -> Iterator[tuple[int, list[NDArray[np.uint8]]]]:
+    """The QPs, and the patches that are coded with each: every patch with PHOTO_QPS of them."""
+    order = np.argsort(rng.random((len(patches), len(qps))), axis=1)[:, :PHOTO_QPS]
+    for number, qp in enumerate(qps):
+        yield qp, [patch for patch, at in zip(patches, order, strict=True) if number in at]
+
+
+def save_pairs(
+    target: Path,
+    decoded: NDArray[np.uint16],
+    original: NDArray[np.uint16],
+    layer: Sequence[int],
+    key_qp: int,
+) -> None:
+    """Write a file of the folder."""
+    with atomic_path(target) as path, path.open("wb") as file:
+        facts = {"layer": np.array(layer, np.int64), "key_qp": np.array(key_qp)}
+        np.savez(file, allow_pickle=False, decoded=decoded, original=original, **facts)
 
 
 def photo_patches(photos: Sequence[Path], rng: np.random.Generator) -> list[NDArray[np.uint8]]:

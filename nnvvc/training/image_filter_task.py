@@ -8,21 +8,16 @@ import torch
 from numpy.typing import NDArray
 
 from nnvvc.codecs.picture_coder import encode_picture, image_model
-from nnvvc.files import atomic_path
 from nnvvc.media.colour import rgb_to_picture
 from nnvvc.models import registry
 from nnvvc.models.exact_restoration import Measured, save_exact
 from nnvvc.models.image import ImageModel
 from nnvvc.picture import Matrix
-from nnvvc.training.clip_data import ACROSS, PATCH, divided, patches_of, photo_patches
+from nnvvc.training.clip_data import ACROSS, divided, patches_of, photo_patches, save_pairs, shared_out
 from nnvvc.training.people_filter_task import HELD_OUT, PeopleFilterTask, batch_of
 from nnvvc.training.photos import data_folder
-from nnvvc.training.runner import to_device
 
 QPS = (22, 27, 32, 37, 42, 47)
-
-PHOTO_QPS = 2
-"""Of QPS, that each photo is coded with."""
 
 PROFILE = "high"
 
@@ -35,10 +30,7 @@ def make_coded_photos(photos: Path, folder: Path) -> None:
     model = image_model(registry.reference(registry.IMAGE_PEOPLE))
     rng = np.random.default_rng(0)
     for name, files in zip((HELD_OUT, "photos"), divided(photos), strict=True):
-        patches = photo_patches(files, rng)
-        order = np.argsort(rng.random((len(patches), len(QPS))), axis=1)
-        for number, qp in enumerate(QPS):
-            chosen = [p for p, at in zip(patches, order, strict=True) if number in at[:PHOTO_QPS]]
+        for qp, chosen in shared_out(photo_patches(files, rng), QPS, rng):
             target = folder / f"{name}_q{qp}.npz"
             if chosen and not target.exists():
                 _code(model, chosen, qp, target)
@@ -53,9 +45,7 @@ def _code(model: ImageModel, patches: list[NDArray[np.uint8]], qp: int, target: 
         decoded += patches_of(encode_picture(model, row, qp, PROFILE).picture)
         original += patches_of(row)
     count = len(patches)
-    pairs = {"decoded": np.stack(decoded[:count]), "original": np.stack(original[:count])}
-    with atomic_path(target) as path, path.open("wb") as file:
-        np.savez(file, allow_pickle=False, layer=np.zeros(count, np.int64), key_qp=qp, **pairs)
+    save_pairs(target, np.stack(decoded[:count]), np.stack(original[:count]), [0] * count, qp)
 
 
 class ImageFilterTask(PeopleFilterTask):
@@ -80,8 +70,6 @@ class ImageFilterTask(PeopleFilterTask):
         measured = Measured(model)
         with torch.no_grad():
             for file in self._held_out:
-                for first in range(0, len(file.layer), PATCH // 8):
-                    rows = range(first, min(first + PATCH // 8, len(file.layer)))
-                    batch = to_device(batch_of([(file, i) for i in rows]), torch.device("cpu"))
-                    model(batch["luma"], batch["chroma"], batch["key_qp"], batch["layer"])
+                batch = batch_of([(file, i) for i in range(len(file.layer))])
+                model(batch["luma"], batch["chroma"], batch["key_qp"], batch["layer"])
         save_exact(model, measured.shifts(), folder / "filter.safetensors", facts)

@@ -9,7 +9,6 @@ million luma samples of what comes out, and the ratio.
 
 import argparse
 import json
-import time
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from itertools import islice
@@ -25,22 +24,11 @@ from nnvvc.media.resample import resample
 from nnvvc.models import registry
 from nnvvc.picture import Chroma, Picture, PictureFormat
 from nnvvc.vvc.tools import CodedFormat, DecoderSettings, VvcSettings, decoder, encoder
+from tools.bench.image_speed import best
 from tools.content import clip as made_clip
 
 FILTERED = 3
 """Pictures of the clip that are filtered."""
-
-RUNS = 3
-
-
-def best(function: Callable[[], object]) -> float:
-    """Seconds."""
-    times = []
-    for _ in range(RUNS):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return min(times)
 
 
 def decoded(clip: Sequence[Picture], qp: int, threads: int) -> tuple[list[Picture], float]:
@@ -48,7 +36,7 @@ def decoded(clip: Sequence[Picture], qp: int, threads: int) -> tuple[list[Pictur
     fmt = clip[0].format
     stream = b"".join(encoder().encode(clip, fmt, Fraction(30), VvcSettings(qp=qp, preset="faster")))
     run = lambda: list(decoder().decode([stream], CodedFormat(fmt), DecoderSettings(threads=threads)))  # noqa: E731
-    return run(), best(run) / len(clip)
+    return run(), best(run)["wall"] / len(clip)
 
 
 def filters(
@@ -97,7 +85,7 @@ def main() -> None:
         coded, seconds = decoded([resample(p, *size) for p in full], args.qp, args.threads)
         found = {"decoding VVC": {"ms": round(1000 * seconds / millions, 2)}}
         for name, apply in filters(full[0], coded[0], scale, args.qp).items():
-            taken = best(lambda: [apply(p) for p in coded[:FILTERED]]) / FILTERED  # noqa: B023
+            taken = best(lambda: [apply(p) for p in coded[:FILTERED]])["wall"] / FILTERED  # noqa: B023
             found[name] = {
                 "ms": round(1000 * taken / millions, 1),
                 "ratio": round(taken / seconds, 1),
