@@ -41,7 +41,8 @@ class FilterConfig:
     heads for. video: whether the biases depend on the temporal layer too. leak: slope of activations below
     zero. Without one, a channel that a step of training makes negative everywhere never learns again: the
     first filters had nothing left at 1/8. chroma: whether chroma is filtered, or only enlarged. What feature
-    losses do to chroma pleases the networks they are of and no other: these hardly look at it.
+    losses do to chroma pleases the networks they are of and no other: these hardly look at it. last_width:
+    channels inside the last residual block, 0 for as many as outside.
     """
 
     widths: tuple[int, int, int] = (32, 48, 64)
@@ -51,6 +52,7 @@ class FilterConfig:
     video: bool = False
     leak: float = 0.0
     chroma: bool = True
+    last_width: int = 0
 
     @property
     def conditions(self) -> int:
@@ -100,12 +102,13 @@ class ConditionalConv(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    def __init__(self, width: int, leak: float = 0.0) -> None:
+    def __init__(self, width: int, leak: float = 0.0, inside: int = 0) -> None:
         super().__init__()
         self.leak = leak
-        self.first = nn.Conv2d(width, width, 3, 1, 1)
-        self.second = nn.Conv2d(width, width, 3, 1, 1)
-        nn.init.normal_(self.second.weight, std=0.1 * (9 * width) ** -0.5)
+        inside = inside or width
+        self.first = nn.Conv2d(width, inside, 3, 1, 1)
+        self.second = nn.Conv2d(inside, width, 3, 1, 1)
+        nn.init.normal_(self.second.weight, std=0.1 * (9 * inside) ** -0.5)
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.second(F.leaky_relu(self.first(x), self.leak))
@@ -118,7 +121,7 @@ class Branch(nn.Module):
     def __init__(self, config: FilterConfig) -> None:
         super().__init__()
         width = config.widths[0]
-        self.block = ResidualBlock(width, config.leak)
+        self.block = ResidualBlock(width, config.leak, config.last_width)
         heads = {str(up): nn.Conv2d(width, config.planes * up * up, 3, 1, 1) for up in config.ups}
         self.heads = nn.ModuleDict(heads)
         for head in self.heads.values():
@@ -239,7 +242,7 @@ def kmac_per_pixel(config: FilterConfig, up: int) -> float:
     """Thousands of multiplications per luma sample of the decoded picture, one branch."""
     w0, w1, w2 = config.widths
     outer, inner = config.blocks
-    half = 9 * 6 * w0 + 2 * 9 * w0 * w0 + 9 * w0 * config.planes * up * up
+    half = 9 * 6 * w0 + 2 * 9 * w0 * (config.last_width or w0) + 9 * w0 * config.planes * up * up
     quarter = 9 * w0 * w1 + 2 * outer * 2 * 9 * w1 * w1 + 4 * w0 * w1
     eighth = 9 * w1 * w2 + inner * 2 * 9 * w2 * w2 + 4 * w1 * w2
     return (half / 4 + quarter / 16 + eighth / 64) / 1000

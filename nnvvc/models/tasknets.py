@@ -235,9 +235,14 @@ class TaskNetwork(nn.Module):
 
 
 def feature_loss(
-    features: Sequence[Tensor], originals: Sequence[Tensor], grid: int | tuple[int, int] = 1
+    features: Sequence[Tensor],
+    originals: Sequence[Tensor],
+    grid: int | tuple[int, int] = 1,
+    weight: Tensor | None = None,
 ) -> Tensor:
     """Squared difference / mean square of the original's features, averaged over the tensors.
+
+    weight: (N, 1, h, w), what differences count there; brought to the tensors' sizes.
 
     Returns (N, grid, grid), or (N, *grid): one value for each of that many equal blocks of every picture; the
     mean square is the whole picture's, so that the mean over the blocks is the picture's loss.
@@ -246,5 +251,7 @@ def feature_loss(
     for feature, original in zip(features, originals, strict=True):
         power = original.float().square().mean((1, 2, 3)).clamp_min(1e-6)
         error = (feature.float() - original.float()).square().mean(1, keepdim=True)
+        if weight is not None:
+            error = error * F.interpolate(weight, error.shape[2:], mode="bilinear", antialias=True)
         losses.append(F.adaptive_avg_pool2d(error, grid)[:, 0] / power[:, None, None])
     return torch.stack(losses).mean(0)

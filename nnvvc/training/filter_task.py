@@ -1,29 +1,29 @@
-"""Training of filters for machines: what one step computes, for one filter or several in competition."""
+"""Training of filters for machines: what one step computes, for one filter or several in competition.
 
-from collections.abc import Iterator, Sequence
+Several filters compete for blocks (Zhang et al., arXiv 2406.12367): each block of a picture is given to one
+of them, drawn by softmax(-loss / temperature), and the picture that they make together, as a decoder will, is
+what they learn from. The temperature falls from where all are alike to where the best one takes the block.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
-from nnvvc.models.filters import (
-    FilterConfig,
-    PictureFilter,
-    enlargement,
-    filter_config,
-    load_filter,
-    save_filter,
-)
+from nnvvc.models.filters import PictureFilter, filter_config, load_filter, save_filter
 from nnvvc.models.planes import to_rgb
 from nnvvc.models.precision import reduced_precision
 from nnvvc.models.tasknets import TaskNetwork, feature_loss
-from nnvvc.training.filter_data import CodedFile, make_patches
+from nnvvc.training.coded_patches import Batch, CodedPatches, plainly_enlarged
+from nnvvc.training.filter_data import PATCH, make_patches
+from nnvvc.training.filter_start import initialise
+from nnvvc.training.object_map import object_map
 from nnvvc.training.photos import data_folder
 from nnvvc.training.runner import to_device
 from nnvvc.training.video_patches import make_video_patches
@@ -35,15 +35,11 @@ FEATURES: dict[str, tuple[str, ...]] = {
 }
 """Per loss network the outputs whose distance to the original's is minimised."""
 
+OBJECT_NETWORK = "nanodet_plus_m"
+"""Says where objects are, for losses that are weighted by them."""
+
 BORDER = 32
 """By how much the part of a patch that the loss looks at is smaller, luma samples."""
-
-HELD_OUT = 64
-"""The first patches of part 0 are for validation only."""
-
-VALIDATED = 6
-"""Most patches per scale and QP that one validation looks at."""
-
 
 SIDES = (160, 224, 224, 288)
 """Sides of what loss networks see of a patch in training, its own twice as often as smaller and larger."""
@@ -90,146 +86,14 @@ class View:
         return F.interpolate(part, (self.side, self.side), mode="bilinear", antialias=True)
 
 
-class Batch(TypedDict):
-    """original: RGB (N, 3, side, side) in 0..1. matrix: (N, 2), Kr and Kb.
+def compose(candidates: Tensor, winners: Tensor) -> Tensor:
+    """(N, 3, side, side) of candidates (branches, N, 3, side, side), block by block.
 
-    luma, chroma, qp, scale, up, layer: as `PictureFilter` takes them.
+    winners: (N, rows, columns), which of the candidates each block is of.
     """
-
-    original: Tensor
-    luma: Tensor
-    chroma: Tensor
-    qp: Tensor
-    scale: Tensor
-    matrix: Tensor
-    layer: Tensor
-    up: int
-
-
-class CodedPatches:
-    """Patches coded by VVC, as `filter_data` keeps them. The folder may grow: `rescan` sees what is new."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._originals: dict[int, NDArray[np.uint8]] = {}
-        self._coded: dict[tuple[Fraction, int], list[CodedFile]] = {}
-        self._seen: set[Path] = set()
-        self.rescan()
-
-    def rescan(self) -> None:
-        for path in sorted(set(self.folder.glob("p*_s*_q*.npz")) - self._seen):
-            self._seen.add(path)
-            file = CodedFile.read(path)
-            if file.part not in self._originals:
-                self._originals[file.part] = np.load(self.folder / f"rgb{file.part}.npy", mmap_mode="r")
-            self._coded.setdefault((file.scale, file.qp), []).append(file)
-
-    @property
-    def scales(self) -> list[Fraction]:
-        return sorted({scale for scale, _ in self._coded})
-
-    def qps(self, scale: Fraction) -> list[int]:
-        return sorted(qp for s, qp in self._coded if s == scale)
-
-    def sample(self, scale: Fraction, qps: list[int], rng: np.random.Generator) -> Batch:
-        """One random training patch at each of the QPs, mirrored at random."""
-        rows = []
-        for qp in qps:
-            files = self._coded[scale, qp]
-            file = files[rng.integers(len(files))]
-            first = int(np.searchsorted(file.index, HELD_OUT)) if file.part == 0 else 0
-            rows.append((file, int(rng.integers(first, len(file.index)))))
-        batch = self._batch(rows)
-        for i in np.flatnonzero(rng.integers(2, size=len(rows))):
-            for planes in (batch["original"], batch["luma"], batch["chroma"]):
-                planes[i] = planes[i].flip(2)
-        return batch
-
-    def held_out(self, scale: Fraction, qp: int) -> Batch | None:
-        """Validation patches of one scale and QP; None where there are none."""
-        rows = [
-            (file, row)
-            for file in self._coded.get((scale, qp), [])
-            if file.part == 0
-            for row in range(int(np.searchsorted(file.index, HELD_OUT)))
-        ]
-        return self._batch(rows[:: -(-len(rows) // VALIDATED)]) if rows else None
-
-    def _batch(self, rows: list[tuple[CodedFile, int]]) -> Batch:
-        scale = rows[0][0].scale
-        rgb = np.stack([self._originals[file.part][file.index[row]] for file, row in rows])
-        side = int(rgb.shape[1] * scale)
-        samples = torch.from_numpy(np.stack([file.planes[row] for file, row in rows]).astype(np.float32))
-        return {
-            "original": torch.from_numpy(rgb).permute(0, 3, 1, 2).float() / 255,
-            "luma": (samples[:, : side * side].view(-1, 1, side, side) - 64) / 876,
-            "chroma": (samples[:, side * side :].view(-1, 2, side // 2, side // 2) - 512) / 896,
-            "qp": torch.tensor([float(file.qp) for file, _ in rows]),
-            "scale": torch.full((len(rows),), float(scale)),
-            "matrix": torch.tensor([file.matrix for file, _ in rows]),
-            "layer": torch.tensor([float(file.layer[row]) for file, row in rows]),
-            "up": enlargement(scale),
-        }
-
-
-@torch.no_grad()
-def plainly_enlarged(batch: Batch) -> Tensor:
-    """RGB of the decoded pictures without filter, at full size."""
-    size = batch["original"].shape[2], batch["original"].shape[3]
-    luma = F.interpolate(batch["luma"], size, mode="bicubic")
-    return to_rgb(luma, batch["chroma"], batch["matrix"], size)
-
-
-def initialise(model: PictureFilter, other: PictureFilter, noise: float = 0.02) -> None:
-    """Copy weights of `other`; each branch that it lacks starts as its first one, with relative noise.
-
-    A smaller model keeps the channels of `other` that weigh most, and the first blocks.
-    """
-    state = _shrunk(other, model.config)
-    for branch in range(other.config.branches, model.config.branches):
-        for name, value in list(state.items()):
-            if name.startswith("branches.0."):
-                copied = value + noise * value.std(correction=0) * torch.randn_like(value)
-                state[name.replace("branches.0.", f"branches.{branch}.")] = copied
-    wanted = model.state_dict()
-    for name, value in state.items():
-        # What the other one does not depend on has no effect at first.
-        if name in wanted and value.dim() == 2 and value.shape[1] < wanted[name].shape[1]:
-            state[name] = F.pad(value, (0, wanted[name].shape[1] - value.shape[1]))
-        elif ".heads." in name and name in wanted:
-            # Luma comes first.
-            state[name] = value[: len(wanted[name])]
-    model.load_state_dict({name: value for name, value in state.items() if name in wanted})
-
-
-def _shrunk(model: PictureFilter, config: FilterConfig) -> dict[str, Tensor]:
-    """The weights of `model` that a model of no more channels keeps."""
-    state = model.state_dict()
-    entries = ("enter", "down1", "down2")
-    kept = []
-    for name, width in zip(entries, config.widths, strict=True):
-        weight = state[f"{name}.conv.weight"].square().sum((1, 2, 3))
-        kept.append(weight.topk(width).indices.sort().values)
-    k0, k1, k2 = kept
-    everything = {
-        "enter": (k0, None), "down1": (k1, k0), "down2": (k2, k1), "blocks1": (k1, k1), "blocks2": (k2, k2),
-        "blocks3": (k1, k1), "up1": (_shuffled(k1), k2), "up0": (_shuffled(k0), k1),
-    }  # fmt: skip
-    result = {}
-    for name, value in state.items():
-        stage = name.split(".")[0]
-        outputs, inputs = everything.get(stage, (None if ".heads." in name else k0, k0))
-        if outputs is not None:
-            value = value[outputs]
-        if value.dim() == 4 and inputs is not None:
-            value = value[:, inputs]
-        result[name] = value
-    return result
-
-
-def _shuffled(channels: Tensor) -> Tensor:
-    """The inputs of a pixel shuffle by 2 that become these channels."""
-    return (4 * channels[:, None] + torch.arange(4)).flatten()
+    side = candidates.shape[-1]
+    chosen = F.interpolate(winners[:, None].float(), (side, side), mode="nearest")
+    return sum((candidates[i] * (chosen == i) for i in range(len(candidates))), torch.zeros(()))
 
 
 class FilterTask:
@@ -243,8 +107,11 @@ class FilterTask:
     networks_per_step: how many of them judge a step. noise: largest standard deviation of the noise that
     networks see on both pictures, of RGB in 0..1: what a filter learns then depends less on the network.
     ghosts: largest relative deviation of the networks' weights, drawn anew for every step, for the same end.
-    pixel_weight: of the mean squared error of RGB in 0..1. temperature: of the competition at the beginning
-    and at the end, in units of the loss; used where the filter has several branches.
+    pixel_weight: of the mean squared error of RGB in 0..1. objects: how much more than elsewhere features
+    count where `OBJECT_NETWORK` is sure of an object in the original. Where the filter has several branches
+    they compete for blocks of `block` luma samples each way, at a temperature, in units of the loss, that
+    goes from the first of two to the second; infinite ones make blocks fall to branches by chance: the
+    branches learn independently.
     """
 
     def __init__(
@@ -262,6 +129,8 @@ class FilterTask:
         noise: float = 0.0,
         ghosts: float = 0.0,
         pixel_weight: float = 20.0,
+        objects: float = 0.0,
+        block: int = 128,
         temperature: tuple[float, float] = (0.1, 0.002),
     ) -> None:
         self.model = PictureFilter(filter_config(config or {}))
@@ -276,13 +145,15 @@ class FilterTask:
             initialise(self.model, load_filter(Path(start)))
         self.features = {name: tuple(outputs) for name, outputs in (features or FEATURES).items()}
         folder_of_networks = Path(networks) if networks else None
-        self.networks = {name: TaskNetwork(name, folder_of_networks) for name in self.features}
+        needed = [*self.features, *([OBJECT_NETWORK] if objects else [])]
+        self.networks = {name: TaskNetwork(name, folder_of_networks) for name in dict.fromkeys(needed)}
         self.shares = {
             Fraction(k): v for k, v in (shares or {"1/2": 0.4, "1": 0.2, "3/4": 0.25, "1/4": 0.15}).items()
         }
         self.batch, self.pixel_weight = batch, pixel_weight
         self.networks_per_step, self.noise, self.ghosts = networks_per_step, noise, ghosts
-        self.temperature = temperature
+        self.objects, self.temperature = objects, temperature
+        self.grid = PATCH // block if self.model.config.branches > 1 else 1
         self.progress = 0.0
         self._rng = np.random.default_rng()
 
@@ -299,34 +170,54 @@ class FilterTask:
             self.patches.rescan()
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        """Feature loss plus weighted squared error, averaged; branches are weighted by softmax(-loss / T)."""
+        """Feature loss plus weighted squared error, averaged; and the share of blocks of each branch."""
         names = self._rng.choice(list(self.features), self.networks_per_step, replace=False).tolist()
         view = View.draw(self._rng, self.noise, self.ghosts)
-        losses = self.loss_of(batch, names, view, grid=2 if self.model.config.branches > 1 else 1)
-        if len(losses) == 1:
-            return losses[0].mean(), {}
-        weights = torch.softmax(-losses.detach() / self._temperature(), 0)
-        usage = {f"use{i}": float(w) for i, w in enumerate(weights.mean((1, 2, 3)))}
-        return (weights * losses).sum(0).mean(), usage
+        candidates = self.filtered(batch)
+        count = len(candidates)
+        if count == 1:
+            return self.distortion(candidates[0], batch["original"], names, view).mean(), {}
+        with torch.no_grad():
+            early = {name: self.features[name][:1] for name in names}
+            losses = self.distortion(candidates.flatten(0, 1), batch["original"], early, view, self.grid)
+            shares = torch.softmax(-losses.view(count, -1, self.grid, self.grid) / self._temperature(), 0)
+            winners = torch.multinomial(shares.flatten(1).T, 1).T.view(shares.shape[1:])
+        usage = {f"use{i}": float((winners == i).float().mean()) for i in range(count)}
+        composed = compose(candidates, winners)
+        return self.distortion(composed, batch["original"], names, view).mean(), usage
 
     def _temperature(self) -> float:
         start, end = self.temperature
-        return float(start * (end / start) ** min(1.0, self.progress / 0.8))
+        return start if start == end else start * (end / start) ** min(1.0, self.progress / 0.8)
+
+    def filtered(self, batch: Batch) -> Tensor:
+        """RGB of every branch, (branches, N, 3, side, side)."""
+        k = self.model.config.branches
+        inputs = (batch["luma"], batch["chroma"], batch["qp"], batch["scale"], batch["up"])
+        planes = self.model(*inputs, tuple(range(k)), batch["layer"])
+        luma, chroma = (torch.cat(p) for p in zip(*planes, strict=True))
+        size = batch["original"].shape[2], batch["original"].shape[3]
+        return to_rgb(luma, chroma, batch["matrix"].repeat(k, 1), size).view(k, -1, 3, *size)
 
     def loss_of(self, batch: Batch, names: Sequence[str], view: View, grid: int = 1) -> Tensor:
         """Loss of every branch, (branches, N, grid, grid)."""
-        n, k = len(batch["qp"]), self.model.config.branches
-        inputs = (batch["luma"], batch["chroma"], batch["qp"], batch["scale"], batch["up"])
-        filtered = self.model(*inputs, tuple(range(k)), batch["layer"])
-        luma, chroma = (torch.cat(planes) for planes in zip(*filtered, strict=True))
-        size = batch["original"].shape[2], batch["original"].shape[3]
-        rgb = to_rgb(luma, chroma, batch["matrix"].repeat(k, 1), size)
-        return self.distortion(rgb, batch["original"], names, view, grid).view(k, n, grid, grid)
+        candidates = self.filtered(batch)
+        losses = self.distortion(candidates.flatten(0, 1), batch["original"], names, view, grid)
+        return losses.view(len(candidates), -1, grid, grid)
 
     def distortion(
-        self, rgb: Tensor, original: Tensor, names: Sequence[str], view: View, grid: int = 1
+        self,
+        rgb: Tensor,
+        original: Tensor,
+        names: Sequence[str] | Mapping[str, tuple[str, ...]],
+        view: View,
+        grid: int = 1,
     ) -> Tensor:
-        """(N, grid, grid) for N pictures, which may be several versions of fewer originals in turn."""
+        """(N, grid, grid) for N pictures, which may be several versions of fewer originals in turn.
+
+        names: of networks, with the outputs to look at where they are not those of `features`.
+        """
+        looked_at = names if isinstance(names, Mapping) else {name: self.features[name] for name in names}
         rgb, original = view(rgb), view(original)
         repeat = len(rgb) // len(original)
         error = (rgb - original.repeat(repeat, 1, 1, 1)).square().mean(1, keepdim=True)
@@ -336,16 +227,20 @@ class FilterTask:
             disturbance = view.noise * torch.randn_like(original)
             original = original + disturbance
             rgb = rgb + disturbance.repeat(repeat, 1, 1, 1)
-        for name in names:
+        weight = None
+        if self.objects:
+            weight = 1 + self.objects * object_map(self.networks[OBJECT_NETWORK].to(rgb.device), original)
+            weight = weight.repeat(repeat, 1, 1, 1)
+        for name, outputs in looked_at.items():
             network = self.networks[name].to(rgb.device)
             network.disturb(view.ghosts)
             # Depthwise convolutions are faster in float32 on a CPU.
             with reduced_precision(rgb.device.type, name == "squeezenet_v1.1"):
                 with torch.no_grad():
-                    wanted = network(original, self.features[name])
-                found = network(rgb, self.features[name])
+                    wanted = network(original, outputs)
+                found = network(rgb, outputs)
             wanted = [w.repeat(repeat, 1, 1, 1) for w in wanted]
-            blocks = feature_loss(found, wanted, grid) / len(names)
+            blocks = feature_loss(found, wanted, grid, weight) / len(looked_at)
             total = total + (blocks.transpose(1, 2) if view.turned else blocks)
         return total
 
@@ -355,7 +250,6 @@ class FilterTask:
         results: dict[str, float] = {}
         device = next(self.model.parameters()).device
         view = View()
-        grid = 2 if self.model.config.branches > 1 else 1
         for scale in self.patches.scales:
             ratios = []
             for qp in self.patches.qps(scale):
@@ -366,7 +260,7 @@ class FilterTask:
                 plain = plainly_enlarged(batch)
                 for name in self.features:
                     before = self.distortion(plain, batch["original"], [name], view).mean()
-                    after = self.loss_of(batch, [name], view, grid).amin(0).mean()
+                    after = self.loss_of(batch, [name], view, self.grid).amin(0).mean()
                     ratios.append(float(after / before))
             if ratios:
                 results[f"scale {scale}"] = float(np.mean(ratios))

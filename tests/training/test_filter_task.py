@@ -11,7 +11,8 @@ import torch
 
 from nnvvc.models.filters import load_filter
 from nnvvc.training.filter_data import CodedFile, code_patches, cut_patches, make_patches
-from nnvvc.training.filter_task import FEATURES, FilterTask, View, initialise
+from nnvvc.training.filter_start import initialise
+from nnvvc.training.filter_task import FEATURES, FilterTask, View
 from tests.models.test_tasknets import make_network
 
 CUTS = {name: ["feat8"] for name in FEATURES}

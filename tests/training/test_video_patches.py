@@ -7,10 +7,10 @@ import cv2
 import numpy as np
 import pytest
 
-from nnvvc.training import clip_data, filter_task, video_patches
+from nnvvc.training import clip_data, coded_patches, video_patches
 from nnvvc.training.clip_data import PATCH
+from nnvvc.training.coded_patches import CodedPatches
 from nnvvc.training.filter_data import CodedFile
-from nnvvc.training.filter_task import CodedPatches
 from nnvvc.training.video_patches import make_video_patches
 from tests.training.test_filter_task import photo
 
@@ -46,7 +46,7 @@ def test_rows_go_patch_by_patch_and_lie_on_the_original(coded: Path) -> None:
 
 
 def test_batches_know_the_layer(coded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(filter_task, "HELD_OUT", 8)
+    monkeypatch.setattr(coded_patches, "HELD_OUT", 8)
     patches = CodedPatches(coded)
     assert patches.scales == [Fraction(1, 2), Fraction(1)]
     assert patches.qps(Fraction(1)) == [32, 42]
