@@ -8,7 +8,7 @@ from nnvvc.bitstream.header import StreamHeader
 from nnvvc.bitstream.nal import split_annex_b
 from nnvvc.bitstream.sei import SeiMessage
 from nnvvc.codecs.filtering import choice_message, filter_in, key_slice_qp
-from nnvvc.codecs.neural_filter import NeuralFilter
+from nnvvc.codecs.neural_filter import NeuralFilter, installed_filter
 from nnvvc.codecs.vvc_pictures import coded_format_of
 from nnvvc.errors import ToolFailed
 from nnvvc.picture import Picture, PictureFormat
@@ -29,7 +29,7 @@ def choice_for(
     units = AccessUnits(split_annex_b(chunks))
     unit = next(iter(units))
     qp = key_slice_qp(unit, units.sets)
-    apply = NeuralFilter(used, scaled, original.format, header.scale, qp)
+    apply = NeuralFilter(installed_filter(used), scaled, original.format, header.scale, qp)
     if apply.filters == 1 or unit.size is None:
         return None
     picture = still_picture(chunks, unit)

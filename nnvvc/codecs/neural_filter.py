@@ -1,6 +1,8 @@
 """A filter's network on decoded pictures, in tiles where they are large."""
 
 from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -9,30 +11,41 @@ from nnvvc.adapt.block_choice import BLOCK, map_shape
 from nnvvc.bitstream.header import ModelReference
 from nnvvc.codecs.filter_planes import Planes, in_tiles, to_picture, to_tensors
 from nnvvc.entropy.block_map import BlockMap
-from nnvvc.models.filters import KEY_QP_OFFSET, enlargement, load_filter
+from nnvvc.models.filters import KEY_QP_OFFSET, PictureFilter, enlargement, load_filter
 from nnvvc.models.precision import reduced_precision
 from nnvvc.models.registry import weights_of
 from nnvvc.picture import Picture, PictureFormat
 
 
+def installed_filter(used: ModelReference) -> PictureFilter:
+    """The filter's network, loaded once. Raises UnknownModel where it is not installed."""
+    return _loaded(weights_of(used), used)
+
+
+@lru_cache(maxsize=4)
+def _loaded(path: Path, used: ModelReference) -> PictureFilter:
+    """used: since another file may come to be at the same place."""
+    return load_filter(path)
+
+
 class NeuralFilter:
     """The filter on pictures as VVC decodes them.
 
-    used: the model; raises UnknownModel where it is not installed. decoded: their format, cropped to what was
+    decoded: their format, cropped to what was
     coded of the source; target: the format of the result, of the source's size. qp: slice QP of the key
     picture. choice: the filter of every block, where the model is several.
     """
 
     def __init__(
         self,
-        used: ModelReference,
+        model: PictureFilter,
         decoded: PictureFormat,
         target: PictureFormat,
         scale: Fraction,
         qp: int,
         choice: BlockMap | None = None,
     ) -> None:
-        self._model = load_filter(weights_of(used))
+        self._model = model
         self._decoded = decoded
         self.target = target
         self._up = enlargement(scale)

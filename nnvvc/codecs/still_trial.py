@@ -7,7 +7,7 @@ from nnvvc.bitstream.header import StreamHeader
 from nnvvc.bitstream.nal import split_annex_b
 from nnvvc.codecs.filter_choice import still_picture
 from nnvvc.codecs.filtering import filter_in, key_slice_qp
-from nnvvc.codecs.neural_filter import NeuralFilter
+from nnvvc.codecs.neural_filter import NeuralFilter, installed_filter
 from nnvvc.codecs.quality_choice import Trial
 from nnvvc.codecs.scale import restored
 from nnvvc.media.resample import resample
@@ -41,4 +41,5 @@ def _shown(
     used = filter_in(header, "machines")
     if used is None:
         return restored(picture, scaled, target)
-    return NeuralFilter(used, scaled, target, header.scale, key_slice_qp(unit, units.sets))(picture)
+    qp = key_slice_qp(unit, units.sets)
+    return NeuralFilter(installed_filter(used), scaled, target, header.scale, qp)(picture)

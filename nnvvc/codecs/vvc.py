@@ -234,12 +234,13 @@ def neural_filter(
     used: ModelReference, header: StreamHeader, coded: CodedFormat, options: DecodeOptions, qp: int
 ) -> "NeuralFilter":
     """The filter for a stream's decoded pictures. qp: of its first key picture. Raises UnknownModel."""
-    from nnvvc.codecs.neural_filter import NeuralFilter
+    from nnvvc.codecs.neural_filter import NeuralFilter, installed_filter
 
     source = header.source.picture
     depth = coded.picture.bit_depth if options.coded else source.bit_depth
     target = replace(source, bit_depth=depth)
-    return NeuralFilter(used, scaled_format(source, header.scale), target, header.scale, qp)
+    decoded = scaled_format(source, header.scale)
+    return NeuralFilter(installed_filter(used), decoded, target, header.scale, qp)
 
 
 def for_machines(

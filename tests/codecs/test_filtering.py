@@ -25,6 +25,7 @@ from nnvvc.models.filters import (
     KEY_QP_OFFSET,
     FilterConfig,
     PictureFilter,
+    load_filter,
     save_filter,
 )
 from nnvvc.models.restoration import (
@@ -281,7 +282,7 @@ def test_tiles_join_without_a_seam(weights: Path, monkeypatch: pytest.MonkeyPatc
     for tile in (1024, 32):
         monkeypatch.setattr(filtering, "TILE", tile)
         monkeypatch.setattr(filtering, "MARGIN", 32)
-        apply = NeuralFilter(registry.reference(registry.FILTER_MACHINES), small, fmt, Fraction(1, 2), QP)
+        apply = NeuralFilter(load_filter(weights), small, fmt, Fraction(1, 2), QP)
         results.append(apply(picture))
     for a, b in zip(results[0].planes, results[1].planes, strict=True):
         assert np.abs(a.astype(int) - b).max() <= 1
@@ -361,8 +362,7 @@ def test_blocks_are_put_together_as_chosen(weights: Path) -> None:
     registry.reference.cache_clear()
     fmt = video(290, 131).picture
     choice = np.array([[0, 1, 0], [1, 0, 1]], np.uint8)
-    used = registry.reference(registry.FILTER_MACHINES)
-    apply = NeuralFilter(used, fmt, fmt, Fraction(1), QP, choice)
+    apply = NeuralFilter(load_filter(weights), fmt, fmt, Fraction(1), QP, choice)
     assert apply.map_shape == choice.shape
     picture = frames(VideoFormat(fmt, frames=1))[0]
     change = apply(picture).planes[0].astype(int) - picture.planes[0]

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from nnvvc.codecs.neural_filter import NeuralFilter
+from nnvvc.codecs.neural_filter import NeuralFilter, installed_filter
 from nnvvc.codecs.output_order import PictureFacts
 from nnvvc.codecs.people_filter import PeopleFilter, StillFilter
 from nnvvc.media import open_source
@@ -45,8 +45,8 @@ def filters(
     """Those for pictures coded at `scale`. full, small: a picture as the source has it, and as coded."""
     used = {n: registry.reference(n) for n in registry.FILES}
     source, coded = full.format, small.format
-    machines = NeuralFilter(used[registry.FILTER_MACHINES], coded, source, scale, qp)
-    video = NeuralFilter(used[registry.FILTER_VIDEO], coded, source, scale, qp)
+    machines = NeuralFilter(installed_filter(used[registry.FILTER_MACHINES]), coded, source, scale, qp)
+    video = NeuralFilter(installed_filter(used[registry.FILTER_VIDEO]), coded, source, scale, qp)
     found: dict[str, Callable[[Picture], Picture]] = {
         "machines": machines,
         "machines, video": lambda p: video(p, 3),
