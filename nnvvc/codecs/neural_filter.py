@@ -12,20 +12,24 @@ from nnvvc.bitstream.header import ModelReference
 from nnvvc.codecs.filter_planes import Planes, in_tiles, to_picture, to_tensors
 from nnvvc.entropy.block_map import BlockMap
 from nnvvc.models.filters import KEY_QP_OFFSET, PictureFilter, enlargement, load_filter
-from nnvvc.models.precision import reduced_precision
+from nnvvc.models.precision import has_bfloat16, reduced_precision
+from nnvvc.models.quantised import available, quantised
 from nnvvc.models.registry import weights_of
 from nnvvc.picture import Picture, PictureFormat
 
 
 def installed_filter(used: ModelReference) -> PictureFilter:
-    """The filter's network, loaded once. Raises UnknownModel where it is not installed."""
+    """The filter's network, loaded once, in the form that is fastest here: 8 bits, but for processors that
+    multiply in bfloat16. Raises UnknownModel where it is not installed.
+    """
     return _loaded(weights_of(used), used)
 
 
 @lru_cache(maxsize=4)
 def _loaded(path: Path, used: ModelReference) -> PictureFilter:
     """used: since another file may come to be at the same place."""
-    return load_filter(path)
+    model = load_filter(path)
+    return quantised(model) if not has_bfloat16() and available() else model
 
 
 class NeuralFilter:

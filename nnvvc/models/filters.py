@@ -159,6 +159,7 @@ class PictureFilter(nn.Module):
     def trunk(self, luma: Tensor, chroma: Tensor, given: Tensor) -> Tensor:
         """(N, widths[0], H / 2, W / 2) for luma (N, 1, H, W), chroma (N, 2, H / 2, W / 2), aligned to 16."""
         x = torch.cat((F.pixel_unshuffle(luma, 2) - 0.5, chroma), 1)
+        x = x.contiguous(memory_format=torch.channels_last)
         # Samples have 10 bits and more, of which bfloat16 would keep 8.
         with torch.autocast(x.device.type, enabled=False):
             x0 = self._active(self.enter(x.float(), given))

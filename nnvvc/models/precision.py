@@ -9,10 +9,11 @@ def reduced_precision(device: str = "cpu", wanted: bool = True) -> torch.autocas
     """Inside, networks multiply in bfloat16, where the device does so in hardware: emulated it is some ten
     times slower than float32. device: a torch device type. wanted: false for float32 everywhere.
     """
-    return torch.autocast(device, torch.bfloat16, enabled=wanted and (device != "cpu" or _has_bfloat16()))
+    return torch.autocast(device, torch.bfloat16, enabled=wanted and (device != "cpu" or has_bfloat16()))
 
 
 @cache
-def _has_bfloat16() -> bool:
+def has_bfloat16() -> bool:
+    """Whether this machine's processor multiplies in bfloat16."""
     supported: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()
     return supported

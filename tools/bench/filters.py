@@ -11,17 +11,20 @@ import argparse
 import json
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 import torch
 
-from nnvvc.codecs.neural_filter import NeuralFilter, installed_filter
+from nnvvc.codecs.neural_filter import NeuralFilter
 from nnvvc.codecs.output_order import PictureFacts
 from nnvvc.codecs.people_filter import PeopleFilter, StillFilter
 from nnvvc.media import open_source
 from nnvvc.media.resample import resample
 from nnvvc.models import registry
+from nnvvc.models.filters import load_filter
+from nnvvc.models.quantised import available, quantised
 from nnvvc.picture import Chroma, Picture, PictureFormat
 from nnvvc.vvc.tools import CodedFormat, DecoderSettings, VvcSettings, decoder, encoder
 from tools.bench.image_speed import best
@@ -45,12 +48,13 @@ def filters(
     """Those for pictures coded at `scale`. full, small: a picture as the source has it, and as coded."""
     used = {n: registry.reference(n) for n in registry.FILES}
     source, coded = full.format, small.format
-    machines = NeuralFilter(installed_filter(used[registry.FILTER_MACHINES]), coded, source, scale, qp)
-    video = NeuralFilter(installed_filter(used[registry.FILTER_VIDEO]), coded, source, scale, qp)
-    found: dict[str, Callable[[Picture], Picture]] = {
-        "machines": machines,
-        "machines, video": lambda p: video(p, 3),
-    }
+    found: dict[str, Callable[[Picture], Picture]] = {}
+    for name, number in (("machines", registry.FILTER_MACHINES), ("machines, video", registry.FILTER_VIDEO)):
+        model = load_filter(registry.weights_of(used[number]))
+        found[name] = partial(NeuralFilter(model, coded, source, scale, qp), layer=3 * model.config.video)
+        if available():
+            eight = NeuralFilter(quantised(model), coded, source, scale, qp)
+            found[f"{name}, 8 bits"] = partial(eight, layer=3 * model.config.video)
     if scale == 1:
         people, still = PeopleFilter(used[registry.FILTER_PEOPLE], coded, source, qp), StillFilter()
         found["people"] = lambda p: people(p, PictureFacts(3, ()))

@@ -1,0 +1,127 @@
+"""Filters in 8 bits: weights and activations of every convolution are rounded for the one picture at hand.
+
+For networks whose result need not be the same everywhere. The range of what a layer is given is that of the
+picture, so nothing is clipped and nothing has to be calibrated (dynamic quantisation). Sums are of oneDNN's
+8-bit convolution: exact, and brought back to floating point.
+"""
+
+import copy
+from functools import cache
+from typing import TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nnvvc.models.filters import ConditionalConv, ResidualBlock
+
+WEIGHT_MAX = 63
+"""Largest weight: without VNNI, pairs of products with larger ones can pass the limits of 16 bits."""
+
+ACTIVATION_MAX = 255
+
+BAND = 1 << 17
+"""Values that are rounded at a time."""
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+class QuantisedConv(nn.Module):
+    """The 8-bit form of a convolution of one group. Takes and gives float32, (N, C, H, W)."""
+
+    def __init__(self, layer: nn.Conv2d) -> None:
+        super().__init__()
+        weight = layer.weight.detach().float()
+        self._unit = weight.abs().amax((1, 2, 3)).clamp_min(1e-12) / WEIGHT_MAX
+        whole = torch.round(weight / self._unit[:, None, None, None]).to(torch.int8)
+        self._geometry = list(layer.stride), list(layer.padding), list(layer.dilation)  # type: ignore[arg-type]
+        self._packed = torch.ops.onednn.qconv_prepack(whole, self._unit, 1.0, 0, *self._geometry, 1, None)
+        self._zero = torch.zeros(len(weight), dtype=torch.int32)
+        self._bias = torch.zeros(len(weight)) if layer.bias is None else layer.bias.detach().float()
+
+    def forward(self, x: Tensor, bias: Tensor | None = None, then: str = "none") -> Tensor:
+        """bias: (C,), added to the layer's. then: `relu`, or `none`."""
+        given = x.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1)
+        low, high = (float(v) for v in torch.aminmax(given))
+        low, high = min(low, 0.0), max(high, 0.0)
+        unit = max(high - low, 1e-12) / ACTIVATION_MAX
+        zero = round(-low / unit)
+        total = self._bias if bias is None else self._bias + bias
+        whole = rounded(given, unit, zero).permute(0, 3, 1, 2)
+        weights = self._packed, self._unit, self._zero, total
+        result: Tensor = torch.ops.onednn.qconv2d_pointwise(
+            whole, unit, zero, *weights, *self._geometry, 1, 1.0, 0, torch.float32, then, [], ""
+        )
+        return result
+
+
+class QuantisedConditional(nn.Module):
+    """The 8-bit form of `ConditionalConv`, for one picture at a time."""
+
+    def __init__(self, layer: ConditionalConv) -> None:
+        super().__init__()
+        self.conv, self.bias = QuantisedConv(layer.conv), layer.bias
+
+    def forward(self, x: Tensor, given: Tensor) -> Tensor:
+        y: Tensor = self.conv(x, self.bias(given)[0])
+        return y
+
+
+class QuantisedBlock(nn.Module):
+    """The 8-bit form of a `ResidualBlock`."""
+
+    def __init__(self, block: ResidualBlock) -> None:
+        super().__init__()
+        self.leak = block.leak
+        self.first, self.second = QuantisedConv(block.first), QuantisedConv(block.second)
+
+    def forward(self, x: Tensor) -> Tensor:
+        inside = F.leaky_relu(self.first(x), self.leak) if self.leak else self.first(x, then="relu")
+        return F.leaky_relu_(self.second(inside).add_(x), self.leak)
+
+
+def rounded(x: Tensor, unit: float, zero: int) -> Tensor:
+    """x, contiguous, in steps of `unit` from `-zero * unit` on: uint8; some at a time, for caches' sake."""
+    result = torch.empty_like(x, dtype=torch.uint8)
+    values, places = x.view(-1), result.view(-1)
+    work = torch.empty(min(BAND, len(values)))
+    for start in range(0, len(values), BAND):
+        part = values[start : start + BAND]
+        steps = torch.mul(part, 1 / unit, out=work[: len(part)])
+        places[start : start + BAND] = steps.add_(zero + 0.5).clamp_(0, ACTIVATION_MAX)
+    return result
+
+
+def quantised(network: Network, but: tuple[str, ...] = ("enter",)) -> Network:
+    """A copy of `network` with all its convolutions in 8 bits, for inference on one picture at a time.
+
+    but: parts that keep what they are: the first layers of filters see samples of 10 bits.
+    """
+    result = copy.deepcopy(network)
+    _quantise(result, but)
+    return result
+
+
+def _quantise(network: nn.Module, but: tuple[str, ...]) -> None:
+    for name, child in list(network.named_children()):
+        if name in but:
+            continue
+        if isinstance(child, ResidualBlock):
+            setattr(network, name, QuantisedBlock(child))
+        elif isinstance(child, ConditionalConv):
+            setattr(network, name, QuantisedConditional(child))
+        elif isinstance(child, nn.Conv2d):
+            setattr(network, name, QuantisedConv(child))
+        else:
+            _quantise(child, but)
+
+
+@cache
+def available() -> bool:
+    """Whether this machine and this build of torch multiply in 8 bits."""
+    try:
+        with torch.inference_mode():
+            layer, given = nn.Conv2d(3, 4, 3, padding=1), torch.rand(1, 3, 8, 8)
+            return bool(torch.allclose(QuantisedConv(layer)(given), layer(given), atol=0.05))
+    except (RuntimeError, NotImplementedError, AttributeError):
+        return False
