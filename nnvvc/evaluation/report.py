@@ -98,6 +98,7 @@ def _bd_table(rows: Sequence[dict[str, Any]], anchor: str) -> str:
         "quality",
         "BD-rate",
         "95 % interval",
+        "against full size",
         "monotone fit",
         "mean of items",
         "BD-metric",
@@ -106,15 +107,17 @@ def _bd_table(rows: Sequence[dict[str, Any]], anchor: str) -> str:
     lines: list[list[Any]] = []
     for row in rows:
         if row["refused"]:
-            lines.append([row["codec"], row["quality"], f"none: {row['refused']}", "", "", "", "", ""])
+            lines.append([row["codec"], row["quality"], f"none: {row['refused']}", *[""] * (len(head) - 3)])
             continue
         interval = "–" if row["interval"] is None else "{:+.1f} … {:+.1f} %".format(*row["interval"])
+        full_size = row.get("full_size") or {"rate": None}
         lines.append(
             [
                 row["codec"],
                 row["quality"],
                 _percent(row["rate"]),
                 interval,
+                _percent(full_size["rate"]),
                 _percent(row["fitted_rate"]),
                 _percent(row.get("item_rate_mean")),
                 row["metric"],
@@ -123,7 +126,8 @@ def _bd_table(rows: Sequence[dict[str, Any]], anchor: str) -> str:
         )
     note = (
         f"Against {anchor}: bits at equal quality, negative is better. Task qualities over the Pareto front "
-        "of the coded scales, fidelity at full scale. Overlap: part of the joint quality range both cover."
+        "of the coded scales, and against the anchor at full size alone; fidelity at full scale. "
+        "Overlap: part of the joint quality range both cover."
     )
     return f"<p class=note>{html.escape(note)}</p>" + _table(head, lines)
 

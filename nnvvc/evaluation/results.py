@@ -107,36 +107,43 @@ class Results:
             if codec == anchor or codec in self.run.skipped or anchor in self.run.skipped:
                 continue
             for metric, machine in self.machine.items():
-                curves = [self._curve(name, metric, machine) for name in (anchor, codec)]
-                result = bd.compare(curves[0], curves[1], machine)
-                samples = 0
-                if machine and result.refused is None and self._can_resample(metric):
-                    interval, samples = bd.bootstrap_interval(
-                        self._samples(anchor, metric), self._samples(codec, metric)
-                    )
-                    result = replace(result, interval=interval)
                 row = {"codec": codec, "anchor": anchor, "quality": metric, "task": machine}
-                rows.append(
-                    row | result.to_json() | {"samples": samples} | self._per_item(codec, metric, machine)
-                )
+                row |= self._comparison(codec, metric, machine, full_size=not machine)
+                if machine and len({c.scale for c in self.run.curves if c.codec == anchor}) > 1:
+                    # What papers mostly compare with.
+                    row["full_size"] = self._comparison(codec, metric, machine, full_size=True)
+                rows.append(row | self._per_item(codec, metric, machine))
         return rows
 
-    def _curve(self, codec: str, metric: str, machine: bool) -> tuple[list[float], list[float]]:
-        rows = self._compared(codec, metric, machine)
-        return [r[2] for r in rows], [r[3] for r in rows]
+    def _comparison(self, codec: str, metric: str, machine: bool, full_size: bool) -> dict[str, Any]:
+        """full_size: with the anchor's points at full size alone, not with the best of its scales."""
+        anchor = self.run.experiment.anchor
+        given = [
+            self._compared(anchor, metric, full_size),
+            self._compared(codec, metric, full_size and not machine),
+        ]
+        curves = [([r[2] for r in rows], [r[3] for r in rows]) for rows in given]
+        result = bd.compare(curves[0], curves[1], machine)
+        samples = 0
+        if machine and result.refused is None and self._can_resample(metric):
+            interval, samples = bd.bootstrap_interval(*(self._samples(rows, metric) for rows in given))
+            result = replace(result, interval=interval)
+        return result.to_json() | {"samples": samples}
 
-    def _compared(self, codec: str, metric: str, machine: bool) -> list[tuple[Curve, float, float, float]]:
-        return [r for r in self.points(codec, metric) if machine or r[0].scale in ("1", "auto")]
+    def _compared(self, codec: str, metric: str, full_size: bool) -> list[tuple[Curve, float, float, float]]:
+        return [r for r in self.points(codec, metric) if not full_size or r[0].scale in ("1", "auto")]
 
     def _can_resample(self, metric: str) -> bool:
         known = all(m[metric].matches is not None for m in self.metrics.values())
         return known and self.run.experiment.bootstrap > 0 and len(self.pixels) >= MINIMUM_FOR_INTERVAL
 
-    def _samples(self, codec: str, metric: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _samples(
+        self, points: Sequence[tuple[Curve, float, float, float]], metric: str
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(samples, points) of rate and AP under the same draws of items for every codec."""
         weights = bd.draw_weights(len(self.pixels), self.run.experiment.bootstrap)
         rates, qualities = [], []
-        for curve, point, _, _ in self.points(codec, metric):
+        for curve, point, _, _ in points:
             rates.append(weights @ self.bits(curve, point) / (weights @ self.pixels))
             matches = self.metrics[curve.name, point][metric].matches
             assert matches is not None
@@ -156,7 +163,7 @@ class Results:
         for n, item in enumerate(self.run.data.items):
             curves = []
             for name in (self.run.experiment.anchor, codec):
-                rows = self._compared(name, metric, machine)
+                rows = self._compared(name, metric, not machine)
                 rates = [self.bits(c, p)[n] / self.pixels[n] for c, p, _, _ in rows]
                 found = [self.metrics[c.name, p][metric].items.get(item.name) for c, p, _, _ in rows]
                 curves.append((rates, [float("nan") if q is None else q for q in found]))

@@ -34,7 +34,7 @@ class QuantisedConv(nn.Module):
         weight = layer.weight.detach().float()
         self._unit = weight.abs().amax((1, 2, 3)).clamp_min(1e-12) / WEIGHT_MAX
         whole = torch.round(weight / self._unit[:, None, None, None]).to(torch.int8)
-        self._geometry = list(layer.stride), list(layer.padding), list(layer.dilation)  # type: ignore[arg-type]
+        self._geometry = list(layer.stride), list(layer.padding), list(layer.dilation)
         self._packed = torch.ops.onednn.qconv_prepack(whole, self._unit, 1.0, 0, *self._geometry, 1, None)
         self._zero = torch.zeros(len(weight), dtype=torch.int32)
         self._bias = torch.zeros(len(weight)) if layer.bias is None else layer.bias.detach().float()

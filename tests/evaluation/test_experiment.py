@@ -11,7 +11,7 @@ import yaml
 
 from nnvvc.cli.compare import run as run_compare
 from nnvvc.errors import ConfigError, ToolFailed
-from nnvvc.evaluation import commands
+from nnvvc.evaluation import bd, commands
 from nnvvc.evaluation.cells import Cell, CellStore
 from nnvvc.evaluation.coders import read_curves
 from nnvvc.evaluation.experiment import load_experiment
@@ -26,6 +26,7 @@ SPEC = {
         "HEVC": {
             "coder": "x265",
             "options": {"preset": "ultrafast", "gop": "intra"},
+            "scales": {"1": [22, 32, 42], "1/2": [32]},
             "points": {"qp": [22, 32, 42]},
         },
         "JPEG": {"coder": "jpeg", "points": {"q": [3, 9, 31]}},
@@ -72,6 +73,16 @@ def test_killed_run_goes_on_to_the_same_result(data: Path, networks: Path, tmp_p
     assert points[0]["bpp"] > points[-1]["bpp"]
     assert points[0]["metrics"]["PSNR Y (dB)"] > points[-1]["metrics"]["PSNR Y (dB)"] + 5
     assert {row["quality"] for row in results["bd"]} >= {"red box AP", "PSNR 6:1:1 (dB)"}
+    # The point at half size is part of the anchor where sizes are free, and only there.
+    for row in (r for r in results["bd"] if r["task"]):
+        hevc, half, jpeg = (
+            [(p["bpp"], p["metrics"][row["quality"]]) for p in curve["points"]] for curve in results["curves"]
+        )
+        for found, points in ((row, hevc + half), (row["full_size"], hevc)):
+            anchor, other = ([list(v) for v in zip(*p, strict=True)] for p in (points, jpeg))
+            expected = bd.compare((anchor[0], anchor[1]), (other[0], other[1]), True)
+            assert (found["rate"], found["refused"]) == (expected.rate, expected.refused)
+    assert not any("full_size" in r for r in results["bd"] if not r["task"])
     assert results["tools"]["ffmpeg"]["sha256"]
     assert (first / "report.html").read_text().count("<img") > 8
     speed = json.loads((first / "speed.json").read_text())
