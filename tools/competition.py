@@ -5,10 +5,12 @@ python -m tools.competition PICTURES WEIGHTS... [--qps 37 47] [--every 2] [--jud
 Codes the pictures at half size with VVenC `medium`, all intra, filters them with each of the weights, chooses
 filters block by block as an encoder does (`NNVVC_NETS`), and measures the error of the judges' features,
 relative to that without a filter. Writes OUT.json: errors, the size of block maps, and which filter was taken
-for which block; and OUT.png: how the use of the filters goes with QP, with objects and with texture.
+for which block; and OUT.png: how the use of the filters goes with QP, with objects, with texture, and, where
+the log of the training lies beside the weights, with time.
 """
 
 import argparse
+import csv
 import json
 from collections.abc import Sequence
 from fractions import Fraction
@@ -19,8 +21,9 @@ import cv2
 import numpy as np
 import torch
 
-from nnvvc.adapt.block_choice import BLOCK, choose, loss_network, map_shape, rgb_of_picture
+from nnvvc.adapt.block_choice import BLOCK, loss_network, rgb_of_picture
 from nnvvc.bitstream.sei import write_sei
+from nnvvc.codecs.filter_choice import worthwhile_choice
 from nnvvc.codecs.filtering import choice_message
 from nnvvc.codecs.neural_filter import NeuralFilter
 from nnvvc.entropy.block_map import BlockMap
@@ -61,15 +64,14 @@ class Coded:
         fmt = self.original.format
         return resample(self.decoded, fmt.width, fmt.height)
 
-    def filtered(self, model: PictureFilter) -> tuple[Picture, BlockMap]:
+    def filtered(self, model: PictureFilter) -> tuple[Picture, BlockMap | None]:
         """As the best filters make it, and which these are."""
         fmt = self.original.format
         apply = NeuralFilter(model, self.decoded.format, fmt, SCALE, self.qp - KEY_QP_OFFSET)
-        choice = np.zeros(map_shape(fmt.width, fmt.height), np.uint8)
         if apply.filters > 1:
-            choice = choose(apply.candidates(self.decoded, tuple(range(apply.filters))), self.original)
-        apply.choice = choice
-        return apply(self.decoded), choice
+            candidates = apply.candidates(self.decoded, tuple(range(apply.filters)))
+            apply.choice = worthwhile_choice(candidates, self.original, 8 * self.bytes)
+        return apply(self.decoded), apply.choice
 
 
 def block_facts(original: Picture) -> list[tuple[float, float]]:
@@ -112,9 +114,10 @@ def measure(
             for name, model in models.items():
                 picture, choice = coded.filtered(model)
                 message = 0
-                if model.config.branches > 1 and choice.any():
-                    message = len(write_sei(choice_message(choice, model.config.branches)))
+                if choice is not None:
+                    message = len(write_sei([choice_message(choice, model.config.branches)]))
                 found = errors(judges, original, picture)
+                numbers = [0] * len(facts) if choice is None else choice.ravel().tolist()
                 rows.append(
                     {
                         "weights": name,
@@ -125,7 +128,7 @@ def measure(
                         "plain": plain,
                         "filtered": found,
                         "filters": model.config.branches,
-                        "blocks": [(int(c), *f) for c, f in zip(choice.ravel(), facts, strict=True)],
+                        "blocks": [(int(c), *f) for c, f in zip(numbers, facts, strict=True)],
                     }
                 )
         print(file.stem, flush=True)
@@ -152,15 +155,15 @@ def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return result
 
 
-def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
+def plot(rows: Sequence[dict[str, Any]], logs: dict[str, Path], path: Path) -> None:
     """Shares of the filters by QP, objects and texture, a row for each of the weights with several."""
     from matplotlib.figure import Figure
 
     names = list(dict.fromkeys(r["weights"] for r in rows if r["filters"] > 1))
     if not names:
         return
-    figure = Figure(figsize=(11, 2.6 * len(names)), layout="constrained")
-    axes = figure.subplots(len(names), 3, squeeze=False, sharey=True)
+    figure = Figure(figsize=(13, 2.6 * len(names)), layout="constrained")
+    axes = figure.subplots(len(names), 4, squeeze=False, sharey=True)
     for name, row in zip(names, axes, strict=True):
         of = [r for r in rows if r["weights"] == name]
         blocks = [(r["qp"], *b) for r in of for b in r["blocks"]]
@@ -171,15 +174,29 @@ def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
             {"no object": score < SURE, "object": score >= SURE},
             {word: terciles == i for i, word in enumerate(("smooth", "between", "textured"))},
         ]
-        for axis, group in zip(row, groups, strict=True):
+        for axis, group in zip(row, groups, strict=False):
             bottom = np.zeros(len(group))
             for filter_number in range(of[0]["filters"]):
                 share = np.array([float((number[part] == filter_number).mean()) for part in group.values()])
                 axis.bar(list(group), share, bottom=bottom, label=f"filter {filter_number}")
                 bottom += share
+        plot_training(row[3], logs.get(name), of[0]["filters"])
         row[0].set(ylabel="share of blocks", title=name)
         row[2].legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
     figure.savefig(path, dpi=110)
+
+
+def plot_training(axis: Any, log: Path | None, filters: int) -> None:
+    """Shares of the filters over the time of training, from its log."""
+    if log is None:
+        axis.axis("off")
+        return
+    with log.open() as file:
+        lines = [line for line in csv.DictReader(file) if line["train_use0"]]
+    minutes = [float(line["minutes"]) for line in lines]
+    shares = [[float(line[f"train_use{i}"]) for line in lines] for i in range(filters)]
+    axis.stackplot(minutes, shares)
+    axis.set(xlabel="minutes of training")
 
 
 def main() -> None:
@@ -200,7 +217,8 @@ def main() -> None:
     rows = measure(pictures, args.weights, args.qps, judges)
     found = summary(rows)
     args.out.with_suffix(".json").write_text(json.dumps({"summary": found, "rows": rows}) + "\n")
-    plot(rows, args.out.with_suffix(".png"))
+    logs = {path.parent.name: path.parent / "log.csv" for path in args.weights}
+    plot(rows, {k: v for k, v in logs.items() if v.exists()}, args.out.with_suffix(".png"))
     print(json.dumps(found, indent=1))
 
 

@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 
-from nnvvc.adapt.block_choice import available, choose
+from nnvvc.adapt.block_choice import available, block_losses, choose, gain, price_of_bits
 from nnvvc.bitstream.access_unit import AccessUnit, AccessUnits
 from nnvvc.bitstream.header import StreamHeader
 from nnvvc.bitstream.nal import split_annex_b
-from nnvvc.bitstream.sei import SeiMessage
+from nnvvc.bitstream.sei import SeiMessage, write_sei
 from nnvvc.codecs.filtering import choice_message, filter_in, key_slice_qp
 from nnvvc.codecs.neural_filter import NeuralFilter, installed_filter
 from nnvvc.codecs.vvc_pictures import coded_format_of
+from nnvvc.entropy.block_map import BlockMap
 from nnvvc.errors import ToolFailed
 from nnvvc.picture import Picture, PictureFormat
 from nnvvc.vvc.tools import DecoderSettings, decoder
@@ -21,7 +22,7 @@ def choice_for(
     """The choice for a coded picture, by the loss networks.
 
     chunks: its VVC stream. scaled: the original's format at its coded size. None where there is nothing to
-    choose, where the first filter is best everywhere, and where the networks are not there (`NNVVC_NETS`).
+    choose, where the choice is worth less than its bits, and where the networks are not there (`NNVVC_NETS`).
     """
     used = filter_in(header, "machines")
     if used is None or not available():
@@ -33,8 +34,20 @@ def choice_for(
     if apply.filters == 1 or unit.size is None:
         return None
     picture = still_picture(chunks, unit)
-    blocks = choose(apply.candidates(picture, tuple(range(apply.filters))), original)
-    return choice_message(blocks, apply.filters) if blocks.any() else None
+    candidates = apply.candidates(picture, tuple(range(apply.filters)))
+    blocks = worthwhile_choice(candidates, original, 8 * sum(map(len, chunks)))
+    return None if blocks is None else choice_message(blocks, apply.filters)
+
+
+def worthwhile_choice(candidates: Sequence[Picture], original: Picture, stream_bits: int) -> BlockMap | None:
+    """The best candidate of every block of a picture of so many bits; None where saying so is worth less
+    than it costs. Raises ConfigError where the loss networks are not there.
+    """
+    losses = block_losses(candidates, original)
+    price = price_of_bits(losses, stream_bits)
+    blocks = choose(losses, price)
+    cost = 8 * len(write_sei([choice_message(blocks, len(candidates))]))
+    return blocks if gain(losses, blocks) > price * cost else None
 
 
 def still_picture(chunks: Sequence[bytes], unit: AccessUnit) -> Picture:
