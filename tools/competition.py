@@ -21,12 +21,12 @@ import cv2
 import numpy as np
 import torch
 
-from nnvvc.adapt.block_choice import BLOCK, loss_network, rgb_of_picture
+from nnvvc.adapt.loss_networks import loss_network, seen_of_picture
 from nnvvc.bitstream.sei import write_sei
 from nnvvc.codecs.filter_choice import worthwhile_choice
 from nnvvc.codecs.filtering import choice_message
 from nnvvc.codecs.neural_filter import NeuralFilter
-from nnvvc.entropy.block_map import BlockMap
+from nnvvc.entropy.block_map import BLOCK, BlockMap
 from nnvvc.evaluation.fidelity import feature_distance
 from nnvvc.evaluation.networks import TaskNetwork, load_network
 from nnvvc.media.colour import picture_to_rgb, rgb_to_picture
@@ -76,22 +76,18 @@ class Coded:
 
 def block_facts(original: Picture) -> list[tuple[float, float]]:
     """Per block, in raster order: how sure a detector is of an object there; standard deviation of luma."""
-    rgb = rgb_of_picture(original)
-    down, right = -rgb.shape[2] % BLOCK, -rgb.shape[3] % BLOCK
-    scores = object_map(loss_network("nanodet_plus_m"), _padded(rgb, right, down))[0, 0].numpy()
+    seen = seen_of_picture(original)
+    scores = object_map(loss_network("nanodet_plus_m"), seen)[0, 0].numpy()
+    down, right = (full - side for full, side in zip(seen.shape[2:], original.planes[0].shape, strict=True))
     luma = np.pad(original.planes[0].astype(np.float32), ((0, down), (0, right)), "edge")
     facts = []
     for y in range(0, luma.shape[0], BLOCK):
         for x in range(0, luma.shape[1], BLOCK):
             part = luma[y : y + BLOCK, x : x + BLOCK]
             texture = part - cv2.GaussianBlur(part, (0, 0), 4)
-            seen = scores[y // 8 : (y + BLOCK) // 8, x // 8 : (x + BLOCK) // 8]
-            facts.append((float(seen.max()), float(texture.std())))
+            sure = scores[y // 8 : (y + BLOCK) // 8, x // 8 : (x + BLOCK) // 8]
+            facts.append((float(sure.max()), float(texture.std())))
     return facts
-
-
-def _padded(rgb: torch.Tensor, right: int, down: int) -> torch.Tensor:
-    return torch.nn.functional.pad(rgb, (0, right, 0, down), mode="replicate")
 
 
 def errors(judges: dict[str, TaskNetwork], original: Picture, picture: Picture) -> dict[str, float]:

@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from nnvvc.adapt.block_choice import PictureLoss
 from nnvvc.adapt.latents import people_distortion
+from nnvvc.adapt.loss_networks import PictureLoss
 from nnvvc.models.planes import rgb_of_planes
 from nnvvc.picture import Picture, PictureFormat
 

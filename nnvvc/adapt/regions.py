@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from nnvvc.adapt.block_choice import loss_network, require_networks, rgb_of_picture
+from nnvvc.adapt.loss_networks import loss_network, require_networks, rgb_of_picture
 from nnvvc.models.detection_heads import HEADS
 from nnvvc.picture import Picture
 

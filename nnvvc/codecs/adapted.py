@@ -15,7 +15,6 @@ import numpy as np
 import torch
 
 from nnvvc.adapt.biases import Sample, decibels, optimise
-from nnvvc.adapt.block_choice import BLOCK, map_shape
 from nnvvc.bitstream.access_unit import AccessUnit
 from nnvvc.bitstream.filter_update import FilterUpdate
 from nnvvc.bitstream.header import StreamHeader
@@ -33,7 +32,7 @@ from nnvvc.codecs.filter_updates import (
 from nnvvc.codecs.filtering import filter_in, key_slice_qp
 from nnvvc.codecs.output_order import OutputOrder
 from nnvvc.codecs.people_filter import filtered_planes
-from nnvvc.entropy.block_map import BlockMap, encode_blocks
+from nnvvc.entropy.block_map import BLOCK, BlockMap, encode_blocks, map_shape
 from nnvvc.entropy.small_numbers import LARGEST, encode_numbers
 from nnvvc.models.adaptable import Adaptable
 from nnvvc.models.registry import weights_of

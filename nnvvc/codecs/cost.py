@@ -38,7 +38,7 @@ def price(qp: float) -> float:
 
 def feature_cost(scale: Fraction) -> Cost:
     """Feature loss of luma samples, for pictures coded at `scale`, and bytes at their price."""
-    from nnvvc.adapt.block_choice import PictureLoss
+    from nnvvc.adapt.loss_networks import PictureLoss
 
     def cost(shown: Sequence[Picture], originals: Sequence[Picture], size: int, qp: int) -> float:
         pairs = list(zip(shown, originals, strict=True))[::LOOKED_AT]
@@ -51,6 +51,6 @@ def feature_cost(scale: Fraction) -> Cost:
 
 def cost_for(purpose: Purpose, scale: Fraction) -> Cost:
     """The cost for a purpose; squared error stands for machines too where the loss networks are not there."""
-    from nnvvc.adapt.block_choice import available
+    from nnvvc.adapt.loss_networks import available
 
     return feature_cost(scale) if purpose == "machines" and available() else rate_distortion

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from nnvvc.adapt.block_choice import available, block_losses, choose, gain, price_of_bits
+from nnvvc.adapt.block_choice import block_losses, choose, gain, price_of_bits
+from nnvvc.adapt.loss_networks import available
 from nnvvc.bitstream.access_unit import AccessUnit, AccessUnits
 from nnvvc.bitstream.header import StreamHeader
 from nnvvc.bitstream.nal import split_annex_b

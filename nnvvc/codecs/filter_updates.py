@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nnvvc.adapt.block_choice import map_shape
 from nnvvc.bitstream.filter_update import FilterUpdate
 from nnvvc.bitstream.sei import (
     NNPF_ACTIVATION,
@@ -25,7 +24,7 @@ from nnvvc.bitstream.sei import (
     read_payload_of,
     user_data,
 )
-from nnvvc.entropy.block_map import BlockMap, decode_blocks
+from nnvvc.entropy.block_map import BlockMap, decode_blocks, map_shape
 from nnvvc.entropy.small_numbers import LARGEST, decode_numbers
 from nnvvc.errors import DamagedStream
 from nnvvc.models.registry import FILTER_PEOPLE

@@ -151,8 +151,8 @@ def _encode(
     seconds = 0.0 if purpose == "machines" and options.finetune_seconds is None else options.finetune_seconds
     whole = False
     if purpose == "machines" and seconds:
-        from nnvvc.adapt.block_choice import available
         from nnvvc.adapt.feature_distortion import FeatureDistortion
+        from nnvvc.adapt.loss_networks import available
 
         if available():
             distortion, whole = FeatureDistortion(frame, coded), True

@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nnvvc.adapt.block_choice import BLOCK, map_shape
 from nnvvc.bitstream.header import ModelReference
 from nnvvc.codecs.filter_planes import Planes, in_tiles, to_picture, to_tensors
-from nnvvc.entropy.block_map import BlockMap
+from nnvvc.entropy.block_map import BLOCK, BlockMap, map_shape
 from nnvvc.models.filters import KEY_QP_OFFSET, PictureFilter, enlargement, load_filter
 from nnvvc.models.precision import has_bfloat16, reduced_precision
 from nnvvc.models.quantised import available, quantised

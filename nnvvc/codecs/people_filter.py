@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch.func import functional_call
 
-from nnvvc.adapt.block_choice import BLOCK
 from nnvvc.bitstream.header import ModelReference
 from nnvvc.codecs.filter_planes import Planes, in_tiles, to_picture, to_tensors
 from nnvvc.codecs.filter_updates import Change, FilterState
 from nnvvc.codecs.output_order import PictureFacts
+from nnvvc.entropy.block_map import BLOCK
 from nnvvc.errors import StreamError
 from nnvvc.media.colour import levels
 from nnvvc.models.adaptable import Adaptable

@@ -8,7 +8,7 @@ picture is coded at the QP where loss and bits together are least.
 from collections.abc import Callable
 from functools import cache
 
-from nnvvc.adapt.block_choice import PictureLoss, require_networks
+from nnvvc.adapt.loss_networks import PictureLoss, require_networks
 from nnvvc.codecs.cost import price
 from nnvvc.picture import Picture
 

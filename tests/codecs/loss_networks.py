@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nnvvc.adapt import block_choice
+from nnvvc.adapt import block_choice, loss_networks
 from tests.models.test_tasknets import make_network
 
 
@@ -17,7 +17,7 @@ def use_loss_networks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         given = {"order": "RGB", "mean": [0, 0, 0], "scale": [0.01, 0.01, 0.01]}
         (folder / f"{name}.json").write_text(json.dumps({"input": given}))
     monkeypatch.setenv("NNVVC_NETS", str(folder))
-    for features in ("FEATURES", "DETECTORS"):
-        names = getattr(block_choice, features)
-        monkeypatch.setattr(block_choice, features, dict.fromkeys(names, ("feat8",)))
-    block_choice.loss_network.cache_clear()
+    for module, features in ((block_choice, "FEATURES"), (loss_networks, "DETECTORS")):
+        names = getattr(module, features)
+        monkeypatch.setattr(module, features, dict.fromkeys(names, ("feat8",)))
+    loss_networks.loss_network.cache_clear()

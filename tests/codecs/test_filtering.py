@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from nnvvc.adapt import block_choice
+from nnvvc.adapt import loss_networks
 from nnvvc.api import decode_chunks, encode_frames
 from nnvvc.bitstream.demuxer import Demuxer
 from nnvvc.bitstream.key_slice import PictureCodec
@@ -340,7 +340,7 @@ def test_several_filters_are_chosen_by_block(
     use_loss_networks(tmp_path, monkeypatch)
     fmt = video(290, 130, still=True)
     stream = encoded(fmt)
-    block_choice.loss_network.cache_clear()
+    loss_networks.loss_network.cache_clear()
     (filtered,), (plain,) = decoded(stream, purpose="machines"), decoded(stream)
     # The filter that changes nothing is right for the picture, and everywhere.
     assert np.abs(filtered.planes[0].astype(int) - plain.planes[0]).max() <= 1

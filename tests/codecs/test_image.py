@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from nnvvc.adapt import latents as latents_module
-from nnvvc.adapt.block_choice import PictureLoss
 from nnvvc.adapt.feature_distortion import FeatureDistortion
 from nnvvc.adapt.filtered_distortion import FilteredDistortion
 from nnvvc.adapt.latents import finetune, people_distortion
+from nnvvc.adapt.loss_networks import PictureLoss
 from nnvvc.api import decode_chunks, encode_frames
 from nnvvc.codecs import people_filter, picture_coder, quality_choice
 from nnvvc.codecs.image import coded_picture_format, restore

@@ -1,0 +1,82 @@
+"""The networks whose features tell an encoder what machines see; an encoder needs them, a decoder never.
+
+They are not part of the project: `NNVVC_NETS` names their folder.
+"""
+
+import os
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nnvvc.entropy.block_map import BLOCK
+from nnvvc.errors import ConfigError
+from nnvvc.media.colour import picture_to_rgb
+from nnvvc.models.tasknets import FOLDER_VARIABLE, TaskNetwork, feature_loss
+from nnvvc.picture import Picture
+
+DETECTORS = {
+    "nanodet_plus_m": ("feat8", "feat16", "feat32"),
+    "picodet_s": ("feat8", "feat16", "feat32"),
+}
+"""Those that say what a whole picture is worth: detection falls off with these features, less with those of a
+classifier.
+"""
+
+
+def available() -> bool:
+    """Whether a choice can be made: NNVVC_NETS names the folder of the loss networks."""
+    return FOLDER_VARIABLE in os.environ
+
+
+def require_networks(option: str) -> None:
+    """Raises ConfigError where they are not there; option: what needs them."""
+    if not available():
+        raise ConfigError(f"{option} needs the loss networks: {FOLDER_VARIABLE} names their folder")
+
+
+@lru_cache(maxsize=4)
+def loss_network(name: str) -> TaskNetwork:
+    """The network of that name, loaded once. Raises ConfigError."""
+    return TaskNetwork(name).requires_grad_(False)
+
+
+class PictureLoss:
+    """Feature loss of whole pictures for detectors, the mean over the networks."""
+
+    @torch.no_grad()
+    def __init__(self, original: Picture) -> None:
+        """Raises ConfigError where the loss networks are not there."""
+        picture = seen_of_picture(original)
+        self._wanted = {name: loss_network(name)(picture, outputs) for name, outputs in DETECTORS.items()}
+
+    @torch.no_grad()
+    def __call__(self, candidate: Picture) -> float:
+        """candidate: of the original's size."""
+        return float(self.of(seen_of_picture(candidate)))
+
+    def of(self, rgb: Tensor) -> Tensor:
+        """The same, with gradients, of RGB (1, 3, H, W) in 0..1 of the original's size."""
+        picture = whole_blocks(rgb)
+        losses = [
+            feature_loss(loss_network(name)(picture, outputs), self._wanted[name])
+            for name, outputs in DETECTORS.items()
+        ]
+        return torch.stack(losses).mean()
+
+
+def rgb_of_picture(picture: Picture) -> Tensor:
+    """RGB (1, 3, H, W) in 0..1."""
+    return torch.from_numpy(picture_to_rgb(picture)).permute(2, 0, 1)[None].float() / 255
+
+
+def seen_of_picture(picture: Picture) -> Tensor:
+    """The same, padded to whole blocks, as the networks see it."""
+    return whole_blocks(rgb_of_picture(picture))
+
+
+def whole_blocks(rgb: Tensor) -> Tensor:
+    """Padded to them by edge replication."""
+    height, width = rgb.shape[2:]
+    return F.pad(rgb, (0, -width % BLOCK, 0, -height % BLOCK), mode="replicate")
