@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from nnvvc.models.filters import load_filter
+from nnvvc.models.tasknets import feature_loss
 from nnvvc.training.filter_data import CodedFile, code_patches, cut_patches, make_patches
 from nnvvc.training.filter_start import initialise
-from nnvvc.training.filter_task import FEATURES, FilterTask, View
+from nnvvc.training.filter_task import FEATURES, FilterTask, View, compose
 from tests.models.test_tasknets import make_network
 
 CUTS = {name: ["feat8"] for name in FEATURES}
@@ -145,3 +146,54 @@ def test_branches_start_near_the_single_filter(coded: Path, networks: Path, tmp_
     same = load_filter(tmp_path / "filter.safetensors")
     initialise(single.model, same)
     assert torch.equal(single.model.state_dict()["enter.conv.weight"], same.state_dict()["enter.conv.weight"])
+
+
+def test_pictures_are_composed_of_the_winners_blocks() -> None:
+    candidates = torch.arange(3.0).view(3, 1, 1, 1, 1).expand(3, 2, 3, 8, 8)
+    winners = torch.tensor([[[0, 1], [2, 2]], [[1, 1], [0, 0]]])
+    composed = compose(candidates, winners)
+    assert composed.shape == (2, 3, 8, 8)
+    assert torch.equal(composed[0, 0, ::4, ::4], winners[0].float())
+    assert torch.equal(composed[1, 2, 3::4, 3::4], winners[1].float())
+
+
+def test_where_the_temperature_is_infinite_chance_gives_blocks_away(coded: Path, networks: Path) -> None:
+    torch.manual_seed(0)
+    shares = []
+    for temperature in ((float("inf"), float("inf")), (1e-9, 1e-9)):
+        task = FilterTask(
+            str(coded),
+            networks=str(networks),
+            config={**TINY, "branches": 2},
+            shares={"1/4": 1.0},
+            features=CUTS,
+            temperature=temperature,
+        )
+        with torch.no_grad():
+            # One filter is right to do nothing, the other ruins the picture.
+            task.model.branches[1].heads["4"].bias += 1  # type: ignore[index, union-attr, operator]
+        batches = task.batches(0)
+        shares.append(sum(task.loss(next(batches))[1]["use1"] for _ in range(20)) / 20)
+    assert 0.35 < shares[0] < 0.65 and shares[1] == 0
+
+
+def test_a_wider_last_block_begins_as_the_narrow_one(coded: Path, networks: Path, tmp_path: Path) -> None:
+    narrow = FilterTask(str(coded), networks=str(networks), config=TINY)
+    torch.nn.init.normal_(narrow.model.branches[0].heads["4"].weight)  # type: ignore[index, union-attr, arg-type]
+    narrow.export(tmp_path, {})
+    start = tmp_path / "filter.safetensors"
+    wide = FilterTask(str(coded), networks=str(networks), start=str(start), config={**TINY, "last_width": 12})
+    batch = wide.patches.sample(Fraction(1, 4), [42], np.random.default_rng(0))
+    arguments = (batch["luma"], batch["chroma"], batch["qp"], batch["scale"], batch["up"])
+    (one,), (other,) = wide.model(*arguments), load_filter(start)(*arguments)
+    assert torch.allclose(one[0], other[0], atol=2e-3)
+
+
+def test_errors_at_objects_count_more() -> None:
+    wanted = torch.ones(1, 4, 8, 8)
+    found = wanted.clone()
+    found[..., :4, :4] += 0.5
+    weight = torch.ones(1, 1, 16, 16)
+    weight[..., :8, :8] = 3
+    plain, weighed = (feature_loss([found], [wanted], 2, w)[0] for w in (None, weight))
+    assert float(weighed[0, 0]) > 2.5 * float(plain[0, 0]) and not float(weighed[1, 1])
