@@ -102,8 +102,9 @@ class FilterTask:
     folder: coded patches; made of the pictures in `photos` (default: `train` in the folder that NNVVC_DATA
     names) where they are missing; for a filter of video of clips that are made of them, and of those in
     `video`. networks: folder of the task networks. start: filter to start from, with one branch or as many,
-    and no fewer channels. config: fields of `FilterConfig`. shares: how often each scale is drawn. batch:
-    pictures per step. features: networks and their outputs that judge, `FEATURES` where not given.
+    and no fewer channels. frozen: beginnings of names of parameters that stay as they start. config: fields
+    of `FilterConfig`. shares: how often each scale is drawn. batch: pictures per step. features: networks and
+    their outputs that judge, `FEATURES` where not given.
     networks_per_step: how many of them judge a step. noise: largest standard deviation of the noise that
     networks see on both pictures, of RGB in 0..1: what a filter learns then depends less on the network.
     ghosts: largest relative deviation of the networks' weights, drawn anew for every step, for the same end.
@@ -121,6 +122,7 @@ class FilterTask:
         video: str | None = None,
         networks: str | None = None,
         start: str | None = None,
+        frozen: Sequence[str] = (),
         config: dict[str, Any] | None = None,
         shares: dict[str, float] | None = None,
         batch: int = 4,
@@ -143,6 +145,8 @@ class FilterTask:
         self.patches = CodedPatches(Path(folder))
         if start:
             initialise(self.model, load_filter(Path(start)))
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad_(not name.startswith(tuple(frozen)))
         self.features = {name: tuple(outputs) for name, outputs in (features or FEATURES).items()}
         folder_of_networks = Path(networks) if networks else None
         needed = [*self.features, *([OBJECT_NETWORK] if objects else [])]

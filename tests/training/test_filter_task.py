@@ -177,6 +177,25 @@ def test_where_the_temperature_is_infinite_chance_gives_blocks_away(coded: Path,
     assert 0.35 < shares[0] < 0.65 and shares[1] == 0
 
 
+def test_frozen_parts_stay_as_they_are(coded: Path, networks: Path) -> None:
+    task = FilterTask(
+        str(coded),
+        networks=str(networks),
+        config={**TINY, "branches": 2},
+        shares={"1/4": 1.0},
+        features=CUTS,
+        frozen=["enter", "down", "blocks", "up", "branches.0"],
+    )
+    loss, _ = task.loss(next(task.batches(0)))
+    loss.backward()  # type: ignore[no-untyped-call]
+    learning = {
+        n.split(".block")[0].split(".heads")[0]
+        for n, p in task.model.named_parameters()
+        if p.grad is not None
+    }
+    assert learning == {"branches.1"}
+
+
 def test_a_wider_last_block_begins_as_the_narrow_one(coded: Path, networks: Path, tmp_path: Path) -> None:
     narrow = FilterTask(str(coded), networks=str(networks), config=TINY)
     torch.nn.init.normal_(narrow.model.branches[0].heads["4"].weight)  # type: ignore[index, union-attr, arg-type]
