@@ -111,7 +111,7 @@ def measure(
                 picture, choice = coded.filtered(model)
                 message = 0
                 if choice is not None:
-                    message = len(write_sei([choice_message(choice, model.config.branches)]))
+                    message = len(write_sei([choice_message(choice, model.config.filters)]))
                 found = errors(judges, original, picture)
                 numbers = [0] * len(facts) if choice is None else choice.ravel().tolist()
                 rows.append(
@@ -123,7 +123,7 @@ def measure(
                         "map_bytes": message,
                         "plain": plain,
                         "filtered": found,
-                        "filters": model.config.branches,
+                        "filters": model.config.filters,
                         "blocks": [(int(c), *f) for c, f in zip(numbers, facts, strict=True)],
                     }
                 )

@@ -59,7 +59,7 @@ class NeuralFilter:
     @property
     def filters(self) -> int:
         """How many filters the model is."""
-        return self._model.config.branches
+        return self._model.config.filters
 
     @property
     def map_shape(self) -> tuple[int, int]:

@@ -42,7 +42,9 @@ class FilterConfig:
     zero. Without one, a channel that a step of training makes negative everywhere never learns again: the
     first filters had nothing left at 1/8. chroma: whether chroma is filtered, or only enlarged. What feature
     losses do to chroma pleases the networks they are of and no other: these hardly look at it. last_width:
-    channels inside the last residual block, 0 for as many as outside.
+    channels inside the last residual block, 0 for as many as outside. strengths: what the residuals can be
+    multiplied by: a network that is cautious everywhere is right to be bold in some blocks, and to do nothing
+    in others. The first `branches` filters have the first strength, and so on.
     """
 
     widths: tuple[int, int, int] = (32, 48, 64)
@@ -53,6 +55,12 @@ class FilterConfig:
     leak: float = 0.0
     chroma: bool = True
     last_width: int = 0
+    strengths: tuple[float, ...] = (1.0,)
+
+    @property
+    def filters(self) -> int:
+        """How many filters there are to choose from."""
+        return self.branches * len(self.strengths)
 
     @property
     def conditions(self) -> int:
@@ -135,7 +143,7 @@ class Branch(nn.Module):
 
 
 class PictureFilter(nn.Module):
-    """`FilterConfig.branches` filters on a common trunk."""
+    """`FilterConfig.filters` filters on a common trunk."""
 
     def __init__(self, config: FilterConfig) -> None:
         super().__init__()
@@ -175,14 +183,14 @@ class PictureFilter(nn.Module):
         qp: Tensor,
         scale: Tensor,
         up: int,
-        branches: tuple[int, ...] = (0,),
+        filters: tuple[int, ...] = (0,),
         layer: Tensor | None = None,
     ) -> list[tuple[Tensor, Tensor]]:
         """Filter pictures of any size.
 
         luma: (N, 1, H, W), 0..1 over the nominal range. chroma: (N, 2, (H + 1) // 2, (W + 1) // 2),
         -0.5..0.5. qp, scale: (N,). up: one of `config.ups`. layer: (N,), as `condition` has it, for filters
-        of video; None is all key pictures. Returns for each wanted branch luma and chroma enlarged by `up`,
+        of video; None is all key pictures. Returns for each wanted filter luma and chroma enlarged by `up`,
         in the same units, not clipped.
         """
         height, width = luma.shape[2:]
@@ -198,8 +206,12 @@ class PictureFilter(nn.Module):
         shared = self.trunk(padded, padded_chroma, condition(qp, scale, layers))
         base, base_chroma = resample(luma, up), resample(chroma, up)
         results = []
-        for index in branches:
-            residual = self.branches[index](shared, up).float()
+        residuals = {
+            b: self.branches[b](shared, up).float() for b in {f % len(self.branches) for f in filters}
+        }
+        for number in filters:
+            strength, branch = divmod(number, len(self.branches))
+            residual = residuals[branch] * self.config.strengths[strength]
             y = F.pixel_shuffle(residual[:, : 4 * up * up], 2 * up)[..., : up * height, : up * width]
             enlarged = base_chroma
             if self.config.chroma:

@@ -65,6 +65,18 @@ def test_branches_differ_and_padding_does_not_reach_the_upper_left() -> None:
     assert torch.allclose(other[..., :8, :8], results[0][..., :8, :8], atol=1e-5)
 
 
+def test_a_residual_can_be_stronger_or_left_out() -> None:
+    model = shaken(FilterConfig(widths=(8, 8, 8), blocks=(1, 1), branches=2, strengths=(1.0, 0.0, 1.5)))
+    assert model.config.filters == 6
+    luma, chroma = planes(20, 26)
+    given = (luma, chroma, torch.tensor([37.0]), torch.tensor([0.5]), 2)
+    first, second, off, bold = model(*given, (0, 1, 2, 5))
+    for n, plain in enumerate((resample(luma, 2), resample(chroma, 2))):
+        assert torch.equal(off[n], plain)
+        assert not torch.allclose(first[n], second[n])
+        assert torch.allclose(bold[n] - plain, 1.5 * (second[n] - plain), atol=1e-5)
+
+
 def test_condition_acts_through_biases_and_is_held_in_range() -> None:
     model = shaken()
     assert not torch.allclose(run(model, 32, 32, 1, 27)[0], run(model, 32, 32, 1, 47)[0])
