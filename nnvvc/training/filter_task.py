@@ -233,8 +233,9 @@ class FilterTask:
             rgb = rgb + disturbance.repeat(repeat, 1, 1, 1)
         weight = None
         if self.objects:
-            weight = 1 + self.objects * object_map(self.networks[OBJECT_NETWORK].to(rgb.device), original)
-            weight = weight.repeat(repeat, 1, 1, 1)
+            detector = self.networks[OBJECT_NETWORK].to(rgb.device)
+            detector.disturb(0.0)
+            weight = (1 + self.objects * object_map(detector, original)).repeat(repeat, 1, 1, 1)
         for name, outputs in looked_at.items():
             network = self.networks[name].to(rgb.device)
             network.disturb(view.ghosts)
