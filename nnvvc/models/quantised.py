@@ -20,7 +20,7 @@ WEIGHT_MAX = 63
 
 ACTIVATION_MAX = 255
 
-BAND = 1 << 17
+BAND = 1 << 20
 """Values that are rounded at a time."""
 
 Network = TypeVar("Network", bound=nn.Module)
