@@ -16,9 +16,10 @@ from nnvvc.errors import StreamError
 from nnvvc.media.colour import levels
 from nnvvc.models.adaptable import Adaptable
 from nnvvc.models.exact_restoration import load_exact
+from nnvvc.models.filters import ALIGNMENT
 from nnvvc.models.precision import reduced_precision
 from nnvvc.models.registry import FILTER_IMAGE, reference, weights_of
-from nnvvc.models.restoration import ALIGNMENT, RestorationFilter, load_restoration
+from nnvvc.models.restoration import RestorationFilter, load_restoration
 from nnvvc.picture import Chroma, Picture, PictureFormat
 
 STILL_TILE = 1152

@@ -110,14 +110,13 @@ def _bd_table(rows: Sequence[dict[str, Any]], anchor: str) -> str:
             lines.append([row["codec"], row["quality"], f"none: {row['refused']}", *[""] * (len(head) - 3)])
             continue
         interval = "–" if row["interval"] is None else "{:+.1f} … {:+.1f} %".format(*row["interval"])
-        full_size = row.get("full_size") or {"rate": None}
         lines.append(
             [
                 row["codec"],
                 row["quality"],
                 _percent(row["rate"]),
                 interval,
-                _percent(full_size["rate"]),
+                _percent(row.get("full_size", {}).get("rate")),
                 _percent(row["fitted_rate"]),
                 _percent(row.get("item_rate_mean")),
                 row["metric"],

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nnvvc.models.int8 import PackedConv
 from nnvvc.models.layers import ACT_SHIFT, WEIGHT_MAX, Conv, Split, interpolate, weight_exponent
 from nnvvc.models.lic import LappedInverse
 from nnvvc.models.planes import MIDDLE, UNIT
@@ -102,6 +103,8 @@ class ExactConv(nn.Module):
         self.bias: Tensor
         self.path = REFERENCE
         self._prepared: dict[str, Tensor] = {}
+        self._scaled: PackedConv
+        self._sums: PackedConv
 
     def bound(self) -> int:
         """Largest absolute value that any partial sum of this layer can have; raises InexactModel from
@@ -127,44 +130,10 @@ class ExactConv(nn.Module):
             if self.path == REFERENCE:
                 self._prepared["weight"] = self.weight.float().contiguous(memory_format=torch.channels_last)
             else:
-                self._prepared["one"] = torch.ones_like(scale)
-                self._prepared["zero"] = torch.zeros_like(scale, dtype=torch.int32)
-                for name in ("scale", "one"):
-                    self._prepared["packed_" + name] = torch.ops.onednn.qconv_prepack(
-                        self.weight,
-                        self._prepared[name],
-                        1.0,
-                        0,
-                        [self.stride] * 2,
-                        [self.pad] * 2,
-                        [1, 1],
-                        1,
-                        None,
-                    )
+                geometry = [self.stride] * 2, [self.pad] * 2
+                self._scaled = PackedConv(self.weight, scale, *geometry)
+                self._sums = PackedConv(self.weight, torch.ones_like(scale), *geometry)
         return self._prepared
-
-    def _int8(self, x: Tensor, name: str, bias: Tensor, kind: torch.dtype) -> Tensor:
-        p = self._prepare()
-        result: Tensor = torch.ops.onednn.qconv2d_pointwise(
-            x,
-            1.0,
-            0,
-            p["packed_" + name],
-            p[name],
-            p["zero"],
-            bias,
-            [self.stride] * 2,
-            [self.pad] * 2,
-            [1, 1],
-            1,
-            1.0,
-            0,
-            kind,
-            "none",
-            [],
-            "",
-        )
-        return result
 
     def forward(self, x: Tensor, q: Tensor | None = None, skip: Tensor | None = None) -> Tensor:
         """x: activations, float32 (reference) or uint8 (int8 path); q: one rate index, shared by the
@@ -176,8 +145,8 @@ class ExactConv(nn.Module):
             x = x.contiguous(memory_format=torch.channels_last)
             if skip is None and self.wide_shift is None:
                 # A sum plus a quarter is never half-way: to the nearest is then the same as half up.
-                return self._int8(x, "scale", (bias + 0.25) * p["scale"], torch.uint8)
-            total = self._int8(x, "one", bias, torch.float32)
+                return self._scaled(x, (bias + 0.25) * p["scale"], torch.uint8)
+            total = self._sums(x, bias)
         else:
             total = F.conv2d(x, p["weight"], None, self.stride, self.pad) + bias[None, :, None, None]
         if self.wide_shift is not None:

@@ -22,13 +22,12 @@ from torch import Tensor, nn
 
 from nnvvc.errors import InexactArithmetic, UnknownModel
 from nnvvc.models.exact import exact_arithmetic
-from nnvvc.models.filters import ConditionalConv, ResidualBlock
+from nnvvc.models.filters import ConditionalConv, ResidualBlock, aligned
 from nnvvc.models.restoration import (
     OUTPUT_UNIT,
     SURROUNDINGS,
     RestorationConfig,
     RestorationFilter,
-    aligned,
     condition,
     quantiser_step,
     write_card,

@@ -195,13 +195,7 @@ class PictureFilter(nn.Module):
         """
         height, width = luma.shape[2:]
         rows, columns = chroma.shape[2:]
-        down, right = -height % ALIGNMENT, -width % ALIGNMENT
-        padded = F.pad(luma, (0, right, 0, down), mode="replicate")
-        padded_chroma = F.pad(
-            chroma,
-            (0, (width + right) // 2 - columns, 0, (height + down) // 2 - rows),
-            mode="replicate",
-        )
+        padded, padded_chroma = aligned(luma, chroma)
         layers = (torch.zeros_like(qp) if layer is None else layer) if self.config.video else None
         shared = self.trunk(padded, padded_chroma, condition(qp, scale, layers))
         base, base_chroma = resample(luma, up), resample(chroma, up)
@@ -219,6 +213,15 @@ class PictureFilter(nn.Module):
                 enlarged = base_chroma + c
             results.append((base + y, enlarged))
         return results
+
+
+def aligned(luma: Tensor, chroma: Tensor) -> tuple[Tensor, Tensor]:
+    """Planes of a picture of any size, repeated at the right and below to a multiple of ALIGNMENT."""
+    height, width = luma.shape[2:]
+    rows, columns = chroma.shape[2:]
+    down, right = -height % ALIGNMENT, -width % ALIGNMENT
+    beside = (0, (width + right) // 2 - columns, 0, (height + down) // 2 - rows)
+    return F.pad(luma, (0, right, 0, down), mode="replicate"), F.pad(chroma, beside, mode="replicate")
 
 
 def enlargement(scale: Fraction) -> int:

@@ -13,15 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nnvvc.models.exact import in_bands
 from nnvvc.models.filters import ConditionalConv, ResidualBlock
-
-WEIGHT_MAX = 63
-"""Largest weight: without VNNI, pairs of products with larger ones can pass the limits of 16 bits."""
+from nnvvc.models.int8 import PackedConv
+from nnvvc.models.layers import WEIGHT_MAX
 
 ACTIVATION_MAX = 255
-
-BAND = 1 << 20
-"""Values that are rounded at a time."""
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -32,27 +29,20 @@ class QuantisedConv(nn.Module):
     def __init__(self, layer: nn.Conv2d) -> None:
         super().__init__()
         weight = layer.weight.detach().float()
-        self._unit = weight.abs().amax((1, 2, 3)).clamp_min(1e-12) / WEIGHT_MAX
-        whole = torch.round(weight / self._unit[:, None, None, None]).to(torch.int8)
-        self._geometry = list(layer.stride), list(layer.padding), list(layer.dilation)
-        self._packed = torch.ops.onednn.qconv_prepack(whole, self._unit, 1.0, 0, *self._geometry, 1, None)
-        self._zero = torch.zeros(len(weight), dtype=torch.int32)
+        unit = weight.abs().amax((1, 2, 3)).clamp_min(1e-12) / WEIGHT_MAX
+        whole = torch.round(weight / unit[:, None, None, None]).to(torch.int8)
+        self._conv = PackedConv(whole, unit, list(layer.stride), list(layer.padding))  # type: ignore[arg-type]
         self._bias = torch.zeros(len(weight)) if layer.bias is None else layer.bias.detach().float()
 
     def forward(self, x: Tensor, bias: Tensor | None = None, then: str = "none") -> Tensor:
         """bias: (C,), added to the layer's. then: `relu`, or `none`."""
-        given = x.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1)
-        low, high = (float(v) for v in torch.aminmax(given))
+        x = x.contiguous(memory_format=torch.channels_last)
+        low, high = (float(v) for v in torch.aminmax(x.permute(0, 2, 3, 1)))
         low, high = min(low, 0.0), max(high, 0.0)
         unit = max(high - low, 1e-12) / ACTIVATION_MAX
         zero = round(-low / unit)
         total = self._bias if bias is None else self._bias + bias
-        whole = rounded(given, unit, zero).permute(0, 3, 1, 2)
-        weights = self._packed, self._unit, self._zero, total
-        result: Tensor = torch.ops.onednn.qconv2d_pointwise(
-            whole, unit, zero, *weights, *self._geometry, 1, 1.0, 0, torch.float32, then, [], ""
-        )
-        return result
+        return self._conv(rounded(x, unit, zero), total, unit=unit, zero=zero, then=then)
 
 
 class QuantisedConditional(nn.Module):
@@ -81,15 +71,8 @@ class QuantisedBlock(nn.Module):
 
 
 def rounded(x: Tensor, unit: float, zero: int) -> Tensor:
-    """x, contiguous, in steps of `unit` from `-zero * unit` on: uint8; some at a time, for caches' sake."""
-    result = torch.empty_like(x, dtype=torch.uint8)
-    values, places = x.view(-1), result.view(-1)
-    work = torch.empty(min(BAND, len(values)))
-    for start in range(0, len(values), BAND):
-        part = values[start : start + BAND]
-        steps = torch.mul(part, 1 / unit, out=work[: len(part)])
-        places[start : start + BAND] = steps.add_(zero + 0.5).clamp_(0, ACTIVATION_MAX)
-    return result
+    """x, (N, C, H, W), in steps of `unit` from `-zero * unit` on: uint8, laid out as x is."""
+    return in_bands(lambda t: (t * (1 / unit)).add_(zero + 0.5).clamp_(0, ACTIVATION_MAX).to(torch.uint8), x)
 
 
 def quantised(network: Network, but: tuple[str, ...] = ("enter",)) -> Network:

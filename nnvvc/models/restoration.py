@@ -18,11 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from nnvvc.errors import UnknownModel
-from nnvvc.models.filters import ConditionalConv, ResidualBlock
-
-ALIGNMENT = 16
-"""Width and height are padded to a multiple of this many luma samples."""
-
+from nnvvc.models.filters import ConditionalConv, ResidualBlock, aligned
 
 SURROUNDINGS = 7
 """Side of the square, in samples at half resolution, whose mean is a sample's surroundings."""
@@ -75,15 +71,6 @@ def prepared(planes: Tensor, step: Tensor) -> Tensor:
         mean = F.avg_pool2d(mean, side, 1, padding, count_include_pad=False)
     detail = planes - torch.cat((mean[:, :1].expand(-1, 4, -1, -1), mean[:, 1:]), 1)
     return torch.cat((detail / step, mean), 1)
-
-
-def aligned(luma: Tensor, chroma: Tensor) -> tuple[Tensor, Tensor]:
-    """Planes of a picture of any size, repeated at the right and below to a multiple of ALIGNMENT."""
-    height, width = luma.shape[2:]
-    rows, columns = chroma.shape[2:]
-    down, right = -height % ALIGNMENT, -width % ALIGNMENT
-    beside = (0, (width + right) // 2 - columns, 0, (height + down) // 2 - rows)
-    return F.pad(luma, (0, right, 0, down), mode="replicate"), F.pad(chroma, beside, mode="replicate")
 
 
 class RestorationFilter(nn.Module):

@@ -25,7 +25,7 @@ def test_a_convolution_is_off_by_roundings_only(kernel: int, stride: int, offset
 
 
 def test_values_are_rounded_to_the_nearest_step() -> None:
-    x = torch.linspace(-1, 2, 400_001)
+    x = torch.linspace(-1, 2, 400_001).view(1, 1, 1, -1)
     whole = rounded(x, 3 / ACTIVATION_MAX, 85)
     back = (whole.float() - 85) * 3 / ACTIVATION_MAX
     assert whole.dtype is torch.uint8 and int(whole.min()) == 0 and int(whole.max()) == ACTIVATION_MAX

@@ -3,6 +3,7 @@
 import json
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -157,18 +158,18 @@ def test_pictures_are_composed_of_the_winners_blocks() -> None:
     assert torch.equal(composed[1, 2, 3::4, 3::4], winners[1].float())
 
 
+def two_in_competition(coded: Path, networks: Path, **options: Any) -> FilterTask:
+    config = {**TINY, "branches": 2}
+    return FilterTask(
+        str(coded), networks=str(networks), config=config, shares={"1/4": 1.0}, features=CUTS, **options
+    )
+
+
 def test_where_the_temperature_is_infinite_chance_gives_blocks_away(coded: Path, networks: Path) -> None:
     torch.manual_seed(0)
     shares = []
     for temperature in ((float("inf"), float("inf")), (1e-9, 1e-9)):
-        task = FilterTask(
-            str(coded),
-            networks=str(networks),
-            config={**TINY, "branches": 2},
-            shares={"1/4": 1.0},
-            features=CUTS,
-            temperature=temperature,
-        )
+        task = two_in_competition(coded, networks, temperature=temperature)
         with torch.no_grad():
             # One filter is right to do nothing, the other ruins the picture.
             task.model.branches[1].heads["4"].bias += 1  # type: ignore[index, union-attr, operator]
@@ -178,14 +179,7 @@ def test_where_the_temperature_is_infinite_chance_gives_blocks_away(coded: Path,
 
 
 def test_frozen_parts_stay_as_they_are(coded: Path, networks: Path) -> None:
-    task = FilterTask(
-        str(coded),
-        networks=str(networks),
-        config={**TINY, "branches": 2},
-        shares={"1/4": 1.0},
-        features=CUTS,
-        frozen=["enter", "down", "blocks", "up", "branches.0"],
-    )
+    task = two_in_competition(coded, networks, frozen=["enter", "down", "blocks", "up", "branches.0"])
     loss, _ = task.loss(next(task.batches(0)))
     loss.backward()  # type: ignore[no-untyped-call]
     learning = {

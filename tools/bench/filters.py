@@ -24,6 +24,7 @@ from nnvvc.media import open_source
 from nnvvc.media.resample import resample
 from nnvvc.models import registry
 from nnvvc.models.filters import load_filter
+from nnvvc.models.precision import has_bfloat16
 from nnvvc.models.quantised import available, quantised
 from nnvvc.picture import Chroma, Picture, PictureFormat
 from nnvvc.vvc.tools import CodedFormat, DecoderSettings, VvcSettings, decoder, encoder
@@ -82,7 +83,7 @@ def main() -> None:
     millions = fmt.width * fmt.height / 1e6
     results: dict[str, object] = {
         "threads": args.threads,
-        "bfloat16": torch.ops.mkldnn._is_mkldnn_bf16_supported(),
+        "bfloat16": has_bfloat16(),
     }
     for scale in (Fraction(1), Fraction(1, 2)):
         size = (int(fmt.width * scale), int(fmt.height * scale))
