@@ -38,6 +38,9 @@ FEATURES: dict[str, tuple[str, ...]] = {
 OBJECT_NETWORK = "nanodet_plus_m"
 """Says where objects are, for losses that are weighted by them."""
 
+Judges = Sequence[str] | Mapping[str, tuple[str, ...]]
+"""Names of networks, with the outputs to look at where they are not those of `FilterTask.features`."""
+
 BORDER = 32
 """By how much the part of a patch that the loss looks at is smaller, luma samples."""
 
@@ -183,8 +186,8 @@ class FilterTask:
             return self.distortion(candidates[0], batch["original"], names, view).mean(), {}
         with torch.no_grad():
             early = {name: self.features[name][:1] for name in names}
-            losses = self.distortion(candidates.flatten(0, 1), batch["original"], early, view, self.grid)
-            shares = torch.softmax(-losses.view(count, -1, self.grid, self.grid) / self._temperature(), 0)
+            losses = self._of_branches(candidates, batch["original"], early, view, self.grid)
+            shares = torch.softmax(-losses / self._temperature(), 0)
             winners = torch.multinomial(shares.flatten(1).T, 1).T.view(shares.shape[1:])
         usage = {f"use{i}": float((winners == i).float().mean()) for i in range(count)}
         composed = compose(candidates, winners)
@@ -203,24 +206,25 @@ class FilterTask:
         size = batch["original"].shape[2], batch["original"].shape[3]
         return to_rgb(luma, chroma, batch["matrix"].repeat(k, 1), size).view(k, -1, 3, *size)
 
-    def loss_of(self, batch: Batch, names: Sequence[str], view: View, grid: int = 1) -> Tensor:
+    def loss_of(self, batch: Batch, names: Judges, view: View, grid: int = 1) -> Tensor:
         """Loss of every branch, (branches, N, grid, grid)."""
-        candidates = self.filtered(batch)
-        losses = self.distortion(candidates.flatten(0, 1), batch["original"], names, view, grid)
+        return self._of_branches(self.filtered(batch), batch["original"], names, view, grid)
+
+    def _of_branches(
+        self, candidates: Tensor, original: Tensor, names: Judges, view: View, grid: int
+    ) -> Tensor:
+        losses = self.distortion(candidates.flatten(0, 1), original, names, view, grid)
         return losses.view(len(candidates), -1, grid, grid)
 
     def distortion(
         self,
         rgb: Tensor,
         original: Tensor,
-        names: Sequence[str] | Mapping[str, tuple[str, ...]],
+        names: Judges,
         view: View,
         grid: int = 1,
     ) -> Tensor:
-        """(N, grid, grid) for N pictures, which may be several versions of fewer originals in turn.
-
-        names: of networks, with the outputs to look at where they are not those of `features`.
-        """
+        """(N, grid, grid) for N pictures, which may be several versions of fewer originals in turn."""
         looked_at = names if isinstance(names, Mapping) else {name: self.features[name] for name in names}
         rgb, original = view(rgb), view(original)
         repeat = len(rgb) // len(original)
