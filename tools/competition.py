@@ -22,11 +22,9 @@ import numpy as np
 import torch
 
 from nnvvc.adapt.loss_networks import loss_network, seen_of_picture
-from nnvvc.bitstream.sei import write_sei
 from nnvvc.codecs.filter_choice import worthwhile_choice
-from nnvvc.codecs.filtering import choice_message
 from nnvvc.codecs.neural_filter import NeuralFilter
-from nnvvc.entropy.block_map import BLOCK, BlockMap
+from nnvvc.entropy.block_map import BLOCK, BlockMap, encode_blocks
 from nnvvc.evaluation.fidelity import feature_distance
 from nnvvc.evaluation.networks import TaskNetwork, load_network
 from nnvvc.media.colour import picture_to_rgb, rgb_to_picture
@@ -109,9 +107,7 @@ def measure(
             plain = errors(judges, original, coded.plain)
             for name, model in models.items():
                 picture, choice = coded.filtered(model)
-                message = 0
-                if choice is not None:
-                    message = len(write_sei([choice_message(choice, model.config.filters)]))
+                coded_map = b"" if choice is None else encode_blocks(choice, model.config.filters)
                 found = errors(judges, original, picture)
                 numbers = [0] * len(facts) if choice is None else choice.ravel().tolist()
                 rows.append(
@@ -120,7 +116,7 @@ def measure(
                         "picture": file.stem,
                         "qp": qp,
                         "bytes": coded.bytes,
-                        "map_bytes": message,
+                        "map_bytes": len(coded_map),
                         "plain": plain,
                         "filtered": found,
                         "filters": model.config.filters,

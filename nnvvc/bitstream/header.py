@@ -39,12 +39,17 @@ class ModelReference:
 
 @dataclass(frozen=True, slots=True)
 class StreamHeader:
-    """`source` is the format of what was encoded; `scale` is coded size over source size, in quarters."""
+    """`source` is the format of what was encoded; `scale` is coded size over source size, in quarters.
+
+    block_map: of a picture file, as the range coder made it: which of a model's several filters is for which
+    block. Empty: the first for all.
+    """
 
     pipeline: Pipeline
     source: VideoFormat
     scale: Fraction = Fraction(1)
     models: tuple[ModelReference, ...] = ()
+    block_map: bytes = b""
 
     @property
     def coded_size(self) -> tuple[int, int]:
@@ -112,6 +117,13 @@ STREAM_HEADER = Structure(
             ),
         ),
         Field("", "align"),
+        # A message of its own would cost small pictures as much as their filters gain.
+        Field(
+            "block_map",
+            "rest",
+            when="still_flag",
+            meaning="which of the model's filters is for which 128x128 block; nothing: the first for all",
+        ),
     ),
     source="of this format: payload kind 0, in the first access unit",
 )
@@ -154,6 +166,7 @@ def _values(header: StreamHeader) -> Values:
         "models": [
             {"model_number": m.number, "model_digest": int.from_bytes(m.digest)} for m in header.models
         ],
+        "block_map": header.block_map,
     }
 
 
@@ -186,4 +199,4 @@ def _header(values: Values) -> StreamHeader:
         for m in values["models"]
     )
     scale = Fraction(values["scale_quarters_minus1"] + 1, SCALE_DENOMINATOR)
-    return StreamHeader(pipeline, source, scale, models)
+    return StreamHeader(pipeline, source, scale, models, values["block_map"] if still else b"")

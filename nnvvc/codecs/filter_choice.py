@@ -7,11 +7,10 @@ from nnvvc.adapt.loss_networks import available
 from nnvvc.bitstream.access_unit import AccessUnit, AccessUnits
 from nnvvc.bitstream.header import StreamHeader
 from nnvvc.bitstream.nal import split_annex_b
-from nnvvc.bitstream.sei import SeiMessage, write_sei
-from nnvvc.codecs.filtering import choice_message, filter_in, key_slice_qp
+from nnvvc.codecs.filtering import filter_in, key_slice_qp
 from nnvvc.codecs.neural_filter import NeuralFilter, installed_filter
 from nnvvc.codecs.vvc_pictures import coded_format_of
-from nnvvc.entropy.block_map import BlockMap
+from nnvvc.entropy.block_map import BlockMap, encode_blocks
 from nnvvc.errors import ToolFailed
 from nnvvc.picture import Picture, PictureFormat
 from nnvvc.vvc.tools import DecoderSettings, decoder
@@ -19,25 +18,25 @@ from nnvvc.vvc.tools import DecoderSettings, decoder
 
 def choice_for(
     chunks: Sequence[bytes], original: Picture, header: StreamHeader, scaled: PictureFormat
-) -> SeiMessage | None:
-    """The choice for a coded picture, by the loss networks.
+) -> bytes:
+    """The choice for a coded picture, by the loss networks, as its header takes it.
 
-    chunks: its VVC stream. scaled: the original's format at its coded size. None where there is nothing to
+    chunks: its VVC stream. scaled: the original's format at its coded size. Empty where there is nothing to
     choose, where the choice is worth less than its bits, and where the networks are not there (`NNVVC_NETS`).
     """
     used = filter_in(header, "machines")
     if used is None or not available():
-        return None
+        return b""
     units = AccessUnits(split_annex_b(chunks))
     unit = next(iter(units))
     qp = key_slice_qp(unit, units.sets)
     apply = NeuralFilter(installed_filter(used), scaled, original.format, header.scale, qp)
     if apply.filters == 1 or unit.size is None:
-        return None
+        return b""
     picture = still_picture(chunks, unit)
     candidates = apply.candidates(picture, tuple(range(apply.filters)))
     blocks = worthwhile_choice(candidates, original, 8 * sum(map(len, chunks)))
-    return None if blocks is None else choice_message(blocks, apply.filters)
+    return b"" if blocks is None else encode_blocks(blocks, apply.filters)
 
 
 def worthwhile_choice(candidates: Sequence[Picture], original: Picture, stream_bits: int) -> BlockMap | None:
@@ -47,7 +46,7 @@ def worthwhile_choice(candidates: Sequence[Picture], original: Picture, stream_b
     losses = block_losses(candidates, original)
     price = price_of_bits(losses, stream_bits)
     blocks = choose(losses, price)
-    cost = 8 * len(write_sei([choice_message(blocks, len(candidates))]))
+    cost = 8 * len(encode_blocks(blocks, len(candidates)))
     return blocks if gain(losses, blocks) > price * cost else None
 
 

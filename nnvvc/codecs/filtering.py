@@ -3,8 +3,8 @@
 A stream header that lists a filter's model says that it is meant for every picture of the stream. Videos
 also carry it as standard SEI where a coded video sequence begins: neural-network post-filter characteristics
 (the model as a URI) and a persistent activation. A single picture does without: they would cost it more than
-the filter gains at low rates. Where the model is several filters, user data before a single picture's slices
-says which of them is for which block; without it the first is for all.
+the filter gains at low rates. Where the model is several filters, a single picture's header says which of
+them is for which block.
 """
 
 from fractions import Fraction
@@ -18,13 +18,9 @@ from nnvvc.bitstream.sei import (
     SeiMessage,
     nnpf_activation,
     nnpf_characteristics,
-    project_data,
-    read_sei,
-    user_data,
     write_sei,
 )
 from nnvvc.bitstream.slice_header import read_key_slice
-from nnvvc.entropy.block_map import BlockMap, decode_blocks, encode_blocks
 from nnvvc.errors import ConfigError, UnsupportedStream
 from nnvvc.models.registry import (
     FILTER_IMAGE,
@@ -93,26 +89,6 @@ def key_slice_qp(unit: AccessUnit, sets: ParameterSets) -> int:
             delta = values.get("sh_qp_delta", 0) + values.get("ph_qp_delta", 0)
             return int(26 + context["pps_init_qp_minus26"] + delta)
     raise UnsupportedStream("the stream does not begin with a VVC key picture, whose QP the filter needs")
-
-
-_BLOCK_CHOICE = b"\x01"
-"""First byte of the user data that holds a block map: which filter of several is for which block."""
-
-
-def choice_message(blocks: BlockMap, filters: int) -> SeiMessage:
-    """The choice among `filters` filters for a picture; it goes before the picture's slices."""
-    return user_data(_BLOCK_CHOICE + encode_blocks(blocks, filters))
-
-
-def choice_in(unit: AccessUnit, shape: tuple[int, int], filters: int) -> BlockMap | None:
-    """The choice that comes with a picture; None where there is none. Raises StreamError in its kinds."""
-    for nal in unit.nals:
-        if NalHeader.read(nal).type is NalUnitType.PREFIX_SEI:
-            for message in read_sei(nal):
-                body = project_data(message)
-                if body is not None and body.startswith(_BLOCK_CHOICE):
-                    return decode_blocks(body[len(_BLOCK_CHOICE) :], shape, filters)
-    return None
 
 
 Messages = tuple[SeiMessage, SeiMessage | None]

@@ -13,12 +13,12 @@ from nnvvc.bitstream.lean import lean_still
 from nnvvc.bitstream.muxer import Muxer, PeriodVerifier
 from nnvvc.bitstream.nal import IDR, NalHeader, NalUnitType, join_annex_b, split_annex_b
 from nnvvc.bitstream.parameter_sets import CodedSize, read_vui
-from nnvvc.bitstream.sei import SeiMessage, write_sei
 from nnvvc.codecs import filtering
 from nnvvc.codecs.base import DecodedVideo
 from nnvvc.codecs.output_order import OutputOrder
 from nnvvc.codecs.scale import coded_scale, restored, scaled_format
 from nnvvc.codecs.vvc_pictures import Reconstruction, coded_format_of, decoded, vvc_bytes
+from nnvvc.entropy.block_map import decode_blocks
 from nnvvc.errors import DamagedStream, InputError
 from nnvvc.media.resample import resample
 from nnvvc.models.registry import FILTER_PEOPLE
@@ -78,9 +78,9 @@ class VvcCodec:
             from nnvvc.codecs.filter_choice import choice_for
 
             whole = list(chunks)
-            yield from mux(whole, header, choice_for(whole, taken[0], header, source))
-        else:
-            yield from mux(chunks, header, adaptation=adaptation)
+            header = replace(header, block_map=choice_for(whole, taken[0], header, source))
+            chunks = iter(whole)
+        yield from mux(chunks, header, adaptation)
 
     def decode(self, stream: Demuxer, options: DecodeOptions) -> DecodedVideo:
         size = _size(stream.first)
@@ -100,8 +100,8 @@ class VvcCodec:
         if used.number == FILTER_PEOPLE:
             return for_people(pictures, order, used, header, options, qp, stream.notes)
         apply = neural_filter(used, header, coded, options, qp)
-        if source.still and apply.filters > 1:
-            apply.choice = filtering.choice_in(stream.first, apply.map_shape, apply.filters)
+        if header.block_map and apply.filters > 1:
+            apply.choice = decode_blocks(header.block_map, apply.map_shape, apply.filters)
         return for_machines(pictures, order, apply, header, stream.notes)
 
     def export(self, stream: Demuxer) -> Iterator[bytes]:
@@ -134,12 +134,11 @@ def adaptation_for(options: EncodeOptions, video: VideoFormat) -> "Adaptation | 
 def mux(
     chunks: Iterable[bytes],
     header: StreamHeader,
-    message: SeiMessage | None = None,
     adaptation: "Adaptation | None" = None,
 ) -> Iterator[bytes]:
     """An encoder's stream as one of ours: decoded on the way, for the hashes of its pictures.
 
-    message: goes into the first access unit, before its slices. adaptation: of the filter for people.
+    adaptation: of the filter for people.
     """
     messages = filtering.messages_for(header, updated=adaptation is not None)
     ready: deque[bytes] = deque()
@@ -153,8 +152,6 @@ def mux(
             data = unit.tobytes()
             if messages:
                 filtering.announce(unit, messages, first=coded is None)
-            if message is not None and coded is None:
-                unit.insert(write_sei([message]))
             if coded is None:
                 coded = coded_format_of(_size(unit))
             muxer.add(unit)

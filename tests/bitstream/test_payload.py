@@ -1,4 +1,5 @@
 from contextlib import suppress
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -84,6 +85,11 @@ def test_a_stream_header_is_small() -> None:
     still = StreamHeader(Pipeline.IMAGE, VideoFormat(PictureFormat(768, 512), Fraction(1), 1, still=True))
     assert StreamHeader.frombytes(still.tobytes()) == still
     assert len(still.tobytes()) < 12
+    mapped = replace(still, block_map=b"\1\0\2")
+    assert StreamHeader.frombytes(mapped.tobytes()) == mapped
+    assert len(mapped.tobytes()) == len(still.tobytes()) + 3
+    with pytest.raises(DamagedStream, match="too long"):
+        StreamHeader.frombytes(header.tobytes() + b"\1")
 
 
 @given(st.binary(max_size=40))
