@@ -40,11 +40,12 @@ class EncodeOptions:
     neural filter announced in the stream; `auto` is `base` for pictures of the image codec for people, else
     `none`. background: `smooth` leaves out what detectors find nothing in.
     finetune_seconds: time for optimising each latent; None: a few steps for pictures of the
-    image codec for people, up to four megapixels, else none. adapt_seconds: for fitting the filter for people
-    to each group of pictures. profile: of the probability model. effort: `full` chooses each key picture of
-    the hybrid codec by encoding its group with it, and the QP of a single picture for machines by what its
-    bits are worth to them. workers: groups of pictures encoded at a time.
-    picture_hash: writes the standard SEI per picture besides the hash of each intra period.
+    image codec for people, up to four megapixels, else none. adapt_seconds: for fitting the filter to each
+    group of pictures, with `adapt`, 10 by default, and with `machines`, for which it is none by default.
+    profile: of the probability model. effort: `full` chooses each key picture of the hybrid codec by encoding
+    its group with it, and the QP of a single picture for machines by what its bits are worth to them.
+    workers: groups of pictures encoded at a time. picture_hash: writes the standard SEI per picture besides
+    the hash of each intra period.
     """
 
     codec: str = "auto"
@@ -56,7 +57,7 @@ class EncodeOptions:
     filter: str = "auto"
     background: str = "keep"
     finetune_seconds: float | None = None
-    adapt_seconds: float = 10.0
+    adapt_seconds: float | None = None
     profile: Profile = "base"
     effort: str = "normal"
     workers: int = 1
@@ -75,8 +76,16 @@ class EncodeOptions:
             raise ConfigError("--key-qp-offset must be from -20 to 20")
         if self.workers < 1:
             raise ConfigError("--workers must be 1 or more")
-        if (self.finetune_seconds or 0.0) < 0 or self.adapt_seconds < 0:
+        if (self.finetune_seconds or 0.0) < 0 or (self.adapt_seconds or 0.0) < 0:
             raise ConfigError("a time to optimise for cannot be negative")
+
+    @property
+    def seconds_to_adapt(self) -> float:
+        """For fitting the filter to a group; 0 for a filter that is not fitted."""
+        default = {"adapt": 10.0, "machines": 0.0}.get(self.filter)
+        if default is None:
+            return 0.0
+        return default if self.adapt_seconds is None else self.adapt_seconds
 
 
 @dataclass(frozen=True, slots=True)

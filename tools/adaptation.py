@@ -17,11 +17,14 @@ from typing import Any, get_args
 import numpy as np
 import torch
 
-from nnvvc.adapt.biases import Sample, Values, decibels, optimise
-from nnvvc.codecs.adapted import RATE_PER_DECIBEL, ROUNDING, SAMPLES
+from nnvvc.adapt.biases import Sample, decibels, optimise
+from nnvvc.adapt.descent import Values
+from nnvvc.codecs.adapted import SAMPLES
 from nnvvc.codecs.filter_planes import Planes, to_tensors
 from nnvvc.codecs.filter_updates import biases_of, numbers_of
+from nnvvc.codecs.fitting import ROUNDING
 from nnvvc.codecs.people_filter import filtered_with
+from nnvvc.codecs.people_fitting import RATE_PER_DECIBEL
 from nnvvc.entropy.small_numbers import encode_numbers
 from nnvvc.media import open_source
 from nnvvc.models import registry

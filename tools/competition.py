@@ -76,14 +76,16 @@ def block_facts(original: Picture) -> list[tuple[float, float]]:
     """Per block, in raster order: how sure a detector is of an object there; standard deviation of luma."""
     seen = seen_of_picture(original)
     scores = object_map(loss_network("nanodet_plus_m"), seen)[0, 0].numpy()
-    down, right = (full - side for full, side in zip(seen.shape[2:], original.planes[0].shape, strict=True))
-    luma = np.pad(original.planes[0].astype(np.float32), ((0, down), (0, right)), "edge")
+    below, beside = (-side % BLOCK for side in original.planes[0].shape)
+    luma = np.pad(original.planes[0].astype(np.float32), ((0, below), (0, beside)), "edge")
+    cells = scores.shape[0] * BLOCK // luma.shape[0]
     facts = []
     for y in range(0, luma.shape[0], BLOCK):
         for x in range(0, luma.shape[1], BLOCK):
             part = luma[y : y + BLOCK, x : x + BLOCK]
             texture = part - cv2.GaussianBlur(part, (0, 0), 4)
-            sure = scores[y // 8 : (y + BLOCK) // 8, x // 8 : (x + BLOCK) // 8]
+            top, left = y // BLOCK * cells, x // BLOCK * cells
+            sure = scores[top : top + cells, left : left + cells]
             facts.append((float(sure.max()), float(texture.std())))
     return facts
 

@@ -4,16 +4,15 @@ Biases are few and need no more multiplications in the decoder (Lam et al., ACM 
 """
 
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.func import functional_call
 
+from nnvvc.adapt.descent import Values, descend
 from nnvvc.models.adaptable import Adaptable
 from nnvvc.models.precision import reduced_precision
 
@@ -24,23 +23,18 @@ CROPS = 6
 """Parts per step."""
 
 LEARNING_RATE = 0.02
-MAX_STEPS = 300
 CHROMA_SHARE = 0.15
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One decoded picture and its original, as the filter takes planes. layer: see `condition`."""
+    """One decoded picture and its original, as filters take planes. layer: see `condition`."""
 
     luma: Tensor
     chroma: Tensor
     wanted: Tensor
     wanted_chroma: Tensor
     layer: int
-
-
-Values = NDArray[np.float32]
-"""What an update changes the filter by, (count,), in the order of `Adaptable`."""
 
 
 def optimise(
@@ -54,27 +48,14 @@ def optimise(
 ) -> Values:
     """Values with less squared error on the samples than `start`, after `seconds` at most."""
     rng = np.random.default_rng(seed)
-    change = torch.from_numpy(start.copy()).requires_grad_(True)
-    optimizer = torch.optim.Adam([change], learning_rate, betas=(0.9, 0.98))
     errors = [_errors(s, s.luma, s.chroma) for s in samples]
-    average = torch.zeros_like(change)
-    weight, began = 0.0, time.monotonic()
-    for step in range(MAX_STEPS):
-        passed = max(step / MAX_STEPS, (time.monotonic() - began) / seconds if seconds else 1.0)
-        if passed >= 1:
-            break
-        optimizer.param_groups[0]["lr"] = learning_rate * (0.505 + 0.495 * math.cos(math.pi * passed))
+
+    def loss(change: Tensor) -> Tensor:
         chosen = rng.integers(len(samples), size=CROPS).tolist()
         parts = [samples[i] for i in chosen], [errors[i] for i in chosen]
-        loss = _loss(adaptable, *parts, key_qp, change, rng)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        if passed > 0.5:
-            average += change.detach()
-            weight += 1
-    result: Values = (average / weight if weight else change.detach()).numpy()
-    return result
+        return _loss(adaptable, *parts, key_qp, change, rng)
+
+    return descend(loss, start, seconds, learning_rate)
 
 
 def _loss(

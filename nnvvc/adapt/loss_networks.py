@@ -24,6 +24,12 @@ DETECTORS = {
 classifier.
 """
 
+SEEN = 640
+"""The longer side that the largest of common detectors reduce pictures to."""
+
+STRIDE = 32
+"""Largest stride of the networks."""
+
 
 def available() -> bool:
     """Whether a choice can be made: NNVVC_NETS names the folder of the loss networks."""
@@ -54,11 +60,11 @@ class PictureLoss:
     @torch.no_grad()
     def __call__(self, candidate: Picture) -> float:
         """candidate: of the original's size."""
-        return float(self.of(seen_of_picture(candidate)))
+        return float(self.of(rgb_of_picture(candidate)))
 
     def of(self, rgb: Tensor) -> Tensor:
         """The same, with gradients, of RGB (1, 3, H, W) in 0..1 of the original's size."""
-        picture = whole_blocks(rgb)
+        picture = as_seen(rgb)
         losses = [
             feature_loss(loss_network(name)(picture, outputs), self._wanted[name])
             for name, outputs in DETECTORS.items()
@@ -72,11 +78,23 @@ def rgb_of_picture(picture: Picture) -> Tensor:
 
 
 def seen_of_picture(picture: Picture) -> Tensor:
-    """The same, padded to whole blocks, as the networks see it."""
-    return whole_blocks(rgb_of_picture(picture))
+    """The same, as the networks see it: `as_seen`."""
+    return as_seen(rgb_of_picture(picture))
 
 
-def whole_blocks(rgb: Tensor) -> Tensor:
-    """Padded to them by edge replication."""
+def as_seen(rgb: Tensor) -> Tensor:
+    """Padded to whole blocks by edge replication, and brought down to about the size that detectors look at
+    pictures with: what is lost in finer detail is lost on nobody.
+    """
     height, width = rgb.shape[2:]
-    return F.pad(rgb, (0, -width % BLOCK, 0, -height % BLOCK), mode="replicate")
+    padded = F.pad(rgb, (0, -width % BLOCK, 0, -height % BLOCK), mode="replicate")
+    side = block_side(height, width)
+    if side == BLOCK:
+        return padded
+    size = padded.shape[2] // BLOCK * side, padded.shape[3] // BLOCK * side
+    return F.interpolate(padded, size, mode="bilinear", antialias=True)
+
+
+def block_side(height: int, width: int) -> int:
+    """What a block of a picture of this size measures where networks see it: a multiple of their strides."""
+    return min(BLOCK, STRIDE * max(1, round(BLOCK // STRIDE * SEEN / max(height, width))))

@@ -363,6 +363,10 @@ _STRUCTURES: dict[int, Structure] = {
 }
 
 
+VISUAL_QUALITY, RESAMPLING = 1, 4
+"""Values of `nnpfc_purpose`."""
+
+
 def nnpf_characteristics(**values: Any) -> SeiMessage:
     """An NNPFC message; the fields by their name without the prefix `nnpfc_`, those not given are zero."""
     named = {f"nnpfc_{name}": value for name, value in values.items()}

@@ -74,9 +74,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     add(
         "--adapt-seconds",
         type=float,
-        default=10.0,
         metavar="SECONDS",
-        help="time to fit the filter to each group of pictures for, with --filter adapt (default 10)",
+        help="time to fit the filter to each group of pictures for, with --filter adapt (default 10) or, "
+        "by the loss networks that NNVVC_NETS names, with --filter machines (default 0)",
     )
     add(
         "--finetune",

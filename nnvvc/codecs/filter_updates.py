@@ -1,13 +1,14 @@
-"""Messages that change the filter for people within a stream: the encoder writes, the decoder follows them.
+"""Messages that change a filter within a stream: the encoder writes, the decoder follows them.
 
 An update is a post-filter characteristics message of the base filter's number, whose URI has the bytes or
 names the user data message that has them, whichever is smaller; an activation says what holds from its
-picture on, in output order: the base filter, the updated one, or none.
+picture on, in output order: the base filter, the updated one, or none. Without any activation, as where a
+filter also enlarges pictures, it is the updated one.
 """
 
 import base64
 import binascii
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,8 @@ from nnvvc.bitstream.filter_update import FilterUpdate
 from nnvvc.bitstream.sei import (
     NNPF_ACTIVATION,
     NNPF_CHARACTERISTICS,
+    RESAMPLING,
+    VISUAL_QUALITY,
     SeiMessage,
     SeiType,
     nnpf_characteristics,
@@ -26,8 +29,7 @@ from nnvvc.bitstream.sei import (
 )
 from nnvvc.entropy.block_map import BlockMap, decode_blocks, map_shape
 from nnvvc.entropy.small_numbers import LARGEST, decode_numbers
-from nnvvc.errors import DamagedStream
-from nnvvc.models.registry import FILTER_PEOPLE
+from nnvvc.errors import DamagedStream, StreamError
 
 UPDATE_TAG = "tag:nnvvc,2026:update"
 """The URI's form: `data:;base64,...`, or SEI_URI for the user data message in the same access unit."""
@@ -46,39 +48,63 @@ class Change:
     off: BlockMap | None = None
 
 
-def update_messages(update: FilterUpdate) -> list[SeiMessage]:
-    """For a prefix SEI NAL unit."""
+def update_messages(update: FilterUpdate, number: int, resampling: bool) -> list[SeiMessage]:
+    """For a prefix SEI NAL unit. number: of the filter's model. resampling: it enlarges pictures."""
     body = update.tobytes()
-    inline = [_characteristics(_DATA_URI + base64.b64encode(body).decode())]
-    apart = [user_data(_UPDATE + body), _characteristics(SEI_URI)]
+
+    def characteristics(uri: str) -> SeiMessage:
+        purpose = RESAMPLING if resampling else VISUAL_QUALITY
+        return nnpf_characteristics(
+            purpose=purpose, id=number, base_flag=0, mode_idc=1, uri_tag=UPDATE_TAG, uri=uri
+        )
+
+    inline = [characteristics(_DATA_URI + base64.b64encode(body).decode())]
+    apart = [user_data(_UPDATE + body), characteristics(SEI_URI)]
     return min(inline, apart, key=lambda messages: sum(2 + len(m.payload) for m in messages))
-
-
-def _characteristics(uri: str) -> SeiMessage:
-    return nnpf_characteristics(
-        purpose=1, id=FILTER_PEOPLE, base_flag=0, mode_idc=1, uri_tag=UPDATE_TAG, uri=uri
-    )
 
 
 class FilterState:
     """Follows the messages of pictures in output order.
 
-    count: of the biases. size: width and height of the pictures.
+    number: of the filter's model. count: of its biases. size: width and height of the pictures; None for a
+    filter that cannot be off in blocks. conceal: takes a function for notes: damaged messages are then
+    reported, and the base filter goes on.
     """
 
-    def __init__(self, count: int, size: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        number: int,
+        count: int,
+        size: tuple[int, int] | None,
+        conceal: Callable[[str], None] | None = None,
+    ) -> None:
+        self._number = number
         self._count = count
-        self._shape = map_shape(*size)
+        self._shape = map_shape(*size) if size is not None else None
+        self._conceal = conceal
+        self._pictures = 0
         self._numbers: tuple[int, list[int]] | None = None
         self._change: Change | None = None
         self._on = True
-        self._updated = False
+        self._updated = True
 
     def follow(self, messages: Iterable[SeiMessage]) -> tuple[bool, Change | None]:
         """Whether the picture with these messages is filtered, and with which change; None: base.
 
-        Raises StreamError for messages that are damaged.
+        Raises StreamError for messages that are damaged, where that is not concealed.
         """
+        self._pictures += 1
+        try:
+            return self._follow(messages)
+        except StreamError as error:
+            if self._conceal is None:
+                raise
+            # Until the next whole update.
+            self._on, self._change, self._numbers = True, None, None
+            self._conceal(f"picture {self._pictures - 1}: {error}; the filter goes on without updates")
+            return True, None
+
+    def _follow(self, messages: Iterable[SeiMessage]) -> tuple[bool, Change | None]:
         body: bytes | None = None
         once: tuple[bool, Change | None] | None = None
         for message in messages:
@@ -87,11 +113,11 @@ class FilterState:
                 body = data[len(_UPDATE) :]
             elif message.type == SeiType.NNPF_CHARACTERISTICS:
                 values = read_payload_of(NNPF_CHARACTERISTICS, message)
-                if values["nnpfc_id"] == FILTER_PEOPLE and not values["nnpfc_base_flag"]:
+                if values["nnpfc_id"] == self._number and not values["nnpfc_base_flag"]:
                     self._update(_update_bytes(values["nnpfc_uri"], body))
             elif message.type == SeiType.NNPF_ACTIVATION:
                 values = read_payload_of(NNPF_ACTIVATION, message)
-                if values["nnpfa_target_id"] != FILTER_PEOPLE:
+                if values["nnpfa_target_id"] != self._number:
                     continue
                 on = not values["nnpfa_cancel_flag"]
                 updated = on and not values["nnpfa_target_base_flag"]
@@ -101,10 +127,6 @@ class FilterState:
                     self._on, self._updated = on, updated
         return once or (self._on, self._change if self._updated else None)
 
-    def forget(self) -> None:
-        """Back to the base filter, after damage."""
-        self._on, self._updated, self._numbers = True, False, None
-
     def _update(self, data: bytes) -> None:
         update = FilterUpdate.frombytes(data)
         numbers = decode_numbers(update.numbers, self._count)
@@ -112,8 +134,12 @@ class FilterState:
             if self._numbers is None or self._numbers[0] != update.step_idx:
                 raise DamagedStream("a filter update changes one that is not there")
             numbers = [a + b for a, b in zip(numbers, self._numbers[1], strict=True)]
+        off = None
+        if update.block_map is not None:
+            if self._shape is None:
+                raise DamagedStream("a filter that is on everywhere is turned off in blocks")
+            off = decode_blocks(update.block_map, self._shape, 2)
         self._numbers = update.step_idx, numbers
-        off = None if update.block_map is None else decode_blocks(update.block_map, self._shape, 2)
         self._change = Change(biases_of(numbers, update.step_idx), off)
 
 

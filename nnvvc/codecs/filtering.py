@@ -15,6 +15,8 @@ from nnvvc.bitstream.header import ModelReference, StreamHeader
 from nnvvc.bitstream.nal import IDR, NalHeader, NalUnitType
 from nnvvc.bitstream.parameter_sets import ParameterSets
 from nnvvc.bitstream.sei import (
+    RESAMPLING,
+    VISUAL_QUALITY,
     SeiMessage,
     nnpf_activation,
     nnpf_characteristics,
@@ -121,7 +123,7 @@ def announcement(used: ModelReference, scale: Fraction, updated: bool = False) -
         "for_machine_analysis_idc": _BEST if used.number in _PURPOSES["machines"] else 0,
     }
     characteristics = nnpf_characteristics(
-        purpose=4 if resampling else 1,
+        purpose=RESAMPLING if resampling else VISUAL_QUALITY,
         id=used.number,
         base_flag=1,
         mode_idc=1,

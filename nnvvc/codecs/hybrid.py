@@ -30,7 +30,6 @@ from nnvvc.codecs.vvc import (
     check_size,
     for_machines,
     for_people,
-    neural_filter,
     not_empty,
     unfiltered,
 )
@@ -112,8 +111,7 @@ class HybridCodec:
             return unfiltered(map(seen, pictures), header, coded, options, stream.notes)
         if used.number == FILTER_PEOPLE:
             return for_people(pictures, order, used, header, options, qp, stream.notes)
-        apply = neural_filter(used, header, coded, options, qp)
-        return for_machines(pictures, order, apply, header, stream.notes)
+        return for_machines(pictures, order, used, header, coded, options, qp, stream.notes)
 
     def export(self, stream: Demuxer) -> Iterator[bytes]:
         header = stream.header

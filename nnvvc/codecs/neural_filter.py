@@ -1,5 +1,6 @@
 """A filter's network on decoded pictures, in tiles where they are large."""
 
+import copy
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
@@ -9,7 +10,9 @@ import torch
 
 from nnvvc.bitstream.header import ModelReference
 from nnvvc.codecs.filter_planes import Planes, in_tiles, to_picture, to_tensors
+from nnvvc.codecs.filter_updates import Change
 from nnvvc.entropy.block_map import BLOCK, BlockMap, map_shape
+from nnvvc.models.adaptable import Adaptable
 from nnvvc.models.filters import KEY_QP_OFFSET, PictureFilter, enlargement, load_filter
 from nnvvc.models.precision import has_bfloat16, reduced_precision
 from nnvvc.models.quantised import available, quantised
@@ -27,8 +30,20 @@ def installed_filter(used: ModelReference) -> PictureFilter:
 @lru_cache(maxsize=4)
 def _loaded(path: Path, used: ModelReference) -> PictureFilter:
     """used: since another file may come to be at the same place."""
-    model = load_filter(path)
+    return fastest(load_filter(path))
+
+
+def fastest(model: PictureFilter) -> PictureFilter:
+    """The filter in the form that is fastest here."""
     return quantised(model) if not has_bfloat16() and available() else model
+
+
+def changed(model: PictureFilter, change: Change) -> PictureFilter:
+    """A copy with the biases that an update gives it. model: as loaded, in floating point."""
+    result = copy.deepcopy(model)
+    values = Adaptable(result).changed(torch.from_numpy(change.biases))
+    result.load_state_dict(values, strict=False)
+    return result
 
 
 class NeuralFilter:
@@ -48,7 +63,7 @@ class NeuralFilter:
         qp: int,
         choice: BlockMap | None = None,
     ) -> None:
-        self._model = model
+        self.model = model
         self._decoded = decoded
         self.target = target
         self._up = enlargement(scale)
@@ -59,7 +74,7 @@ class NeuralFilter:
     @property
     def filters(self) -> int:
         """How many filters the model is."""
-        return self._model.config.filters
+        return self.model.config.filters
 
     @property
     def map_shape(self) -> tuple[int, int]:
@@ -90,7 +105,7 @@ class NeuralFilter:
 
         def apply(luma: torch.Tensor, chroma: torch.Tensor) -> list[Planes]:
             with reduced_precision():
-                results: list[Planes] = self._model(luma, chroma, *given)
+                results: list[Planes] = self.model(luma, chroma, *given)
             return results
 
         with torch.inference_mode():

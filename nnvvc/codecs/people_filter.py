@@ -12,7 +12,6 @@ from nnvvc.codecs.filter_planes import Planes, in_tiles, to_picture, to_tensors
 from nnvvc.codecs.filter_updates import Change, FilterState
 from nnvvc.codecs.output_order import PictureFacts
 from nnvvc.entropy.block_map import BLOCK
-from nnvvc.errors import StreamError
 from nnvvc.media.colour import levels
 from nnvvc.models.adaptable import Adaptable
 from nnvvc.models.exact_restoration import load_exact
@@ -51,21 +50,12 @@ class PeopleFilter:
         self.target = target
         self._decoded = decoded
         self._key_qp = torch.tensor([float(key_qp)])
-        self._conceal = conceal
-        self._state = FilterState(Adaptable(self.model).count, (target.width, target.height))
-        self._count = 0
+        count = Adaptable(self.model).count
+        self._state = FilterState(used.number, count, (target.width, target.height), conceal)
 
     def __call__(self, picture: Picture, facts: PictureFacts) -> Picture:
         """Filter one picture, of `decoded`'s size or padded. Raises StreamError for damaged messages."""
-        self._count += 1
-        try:
-            on, change = self._state.follow(facts.messages)
-        except StreamError as error:
-            if self._conceal is None:
-                raise
-            self._state.forget()
-            self._conceal(f"picture {self._count - 1}: {error}; the filter goes on without updates")
-            on, change = True, None
+        on, change = self._state.follow(facts.messages)
         planes = to_tensors(picture, self._decoded)
         if not on:
             return to_picture(*planes, self.target)

@@ -99,10 +99,7 @@ class VvcCodec:
         pictures = _decode(order.watch(stream), size, coded, options, stream.notes)
         if used.number == FILTER_PEOPLE:
             return for_people(pictures, order, used, header, options, qp, stream.notes)
-        apply = neural_filter(used, header, coded, options, qp)
-        if header.block_map and apply.filters > 1:
-            apply.choice = decode_blocks(header.block_map, apply.map_shape, apply.filters)
-        return for_machines(pictures, order, apply, header, stream.notes)
+        return for_machines(pictures, order, used, header, coded, options, qp, stream.notes)
 
     def export(self, stream: Demuxer) -> Iterator[bytes]:
         for unit in stream:
@@ -123,12 +120,19 @@ def not_empty(frames: Iterable[Picture]) -> Iterator[Picture]:
 
 
 def adaptation_for(options: EncodeOptions, video: VideoFormat) -> "Adaptation | None":
-    """How the filter for people follows the content, where that is asked for and there are groups."""
-    if options.filter != "adapt" or video.still or options.vvc.gop == "ai":
+    """How the filter follows the content, where that is asked for and there are groups. Raises ConfigError
+    where the loss networks that it takes are not there.
+    """
+    seconds = options.seconds_to_adapt
+    if (not seconds and options.filter != "adapt") or video.still or options.vvc.gop == "ai":
         return None
+    if options.filter == "machines":
+        from nnvvc.adapt.loss_networks import require_networks
+
+        require_networks("--adapt-seconds with --filter machines")
     from nnvvc.codecs.adapted import Adaptation
 
-    return Adaptation(options.vvc.intra_period, options.adapt_seconds)
+    return Adaptation(options.vvc.intra_period, seconds)
 
 
 def mux(
@@ -230,35 +234,40 @@ def unfiltered(
 def neural_filter(
     used: ModelReference, header: StreamHeader, coded: CodedFormat, options: DecodeOptions, qp: int
 ) -> "NeuralFilter":
-    """The filter for a stream's decoded pictures. qp: of its first key picture. Raises UnknownModel."""
+    """The filter for a stream's decoded pictures. qp: of its first key picture. Raises UnknownModel or
+    StreamError.
+    """
     from nnvvc.codecs.neural_filter import NeuralFilter, installed_filter
 
     source = header.source.picture
     depth = coded.picture.bit_depth if options.coded else source.bit_depth
     target = replace(source, bit_depth=depth)
     decoded = scaled_format(source, header.scale)
-    return NeuralFilter(installed_filter(used), decoded, target, header.scale, qp)
+    apply = NeuralFilter(installed_filter(used), decoded, target, header.scale, qp)
+    if header.block_map and apply.filters > 1:
+        apply.choice = decode_blocks(header.block_map, apply.map_shape, apply.filters)
+    return apply
 
 
 def for_machines(
     pictures: Iterator[Picture],
     order: OutputOrder,
-    apply: "NeuralFilter",
+    used: ModelReference,
     header: StreamHeader,
+    coded: CodedFormat,
+    options: DecodeOptions,
+    qp: int,
     notes: list[str],
 ) -> DecodedVideo:
     """Decoded pictures through the filter for machines, learned key pictures as they are. order: has seen
-    their units.
+    their units. qp: of its first key picture. Raises UnknownModel.
     """
-    scaled = scaled_format(header.source.picture, header.scale)
+    from nnvvc.codecs.machine_filter import MachineFilter
 
-    def shown(picture: Picture) -> Picture:
-        facts = order.next()
-        if facts.learned is not None:
-            return restored(facts.learned, scaled, apply.target)
-        return apply(picture, facts.layer)
-
-    return DecodedVideo(replace(header.source, picture=apply.target), map(shown, pictures), notes)
+    apply = neural_filter(used, header, coded, options, qp)
+    follow = MachineFilter(used, apply, header, notes.append if options.conceal else None)
+    shown = (follow(picture, order.next()) for picture in pictures)
+    return DecodedVideo(replace(header.source, picture=apply.target), shown, notes)
 
 
 def for_people(

@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
-
-from nnvvc.models.restoration import RestorationFilter
+from torch import Tensor, nn
 
 Kind = Literal["biases", "biases and gains", "last layer", "all weights"]
 """biases: of every layer, what streams carry; the others are for comparison. gains: factors of every
@@ -33,9 +31,9 @@ def _scale(parameter: Tensor, values: Tensor) -> Tensor:
 
 
 class Adaptable:
-    """The numbers of one kind, in the order of the filter's layers; an update has a value for each."""
+    """The numbers of one kind, in the order of a filter's layers; an update has a value for each."""
 
-    def __init__(self, model: RestorationFilter, kind: Kind = "biases") -> None:
+    def __init__(self, model: nn.Module, kind: Kind = "biases") -> None:
         self.model = model
         parameters: Mapping[str, Tensor] = dict(model.named_parameters())
         self._parts: list[_Part] = []

@@ -15,11 +15,12 @@ from nnvvc.bitstream.demuxer import Demuxer
 from nnvvc.bitstream.filter_update import FilterUpdate
 from nnvvc.bitstream.nal import join_annex_b, split_annex_b
 from nnvvc.bitstream.sei import SeiMessage, SeiType, nnpf_activation
-from nnvvc.codecs import adapted
-from nnvvc.codecs.adapted import BEFORE, best_fit, blocks_off
+from nnvvc.codecs import adapted, people_fitting
 from nnvvc.codecs.filter_updates import Change, FilterState, update_messages
+from nnvvc.codecs.fitting import BEFORE, best_fit
 from nnvvc.codecs.output_order import OutputOrder
 from nnvvc.codecs.people_filter import filtered_planes
+from nnvvc.codecs.people_fitting import RATE_PER_DECIBEL, PeopleFitting, blocks_off
 from nnvvc.entropy.block_map import encode_blocks
 from nnvvc.entropy.small_numbers import encode_numbers
 from nnvvc.errors import DamagedStream, StreamError, ToolMissing
@@ -57,6 +58,18 @@ def activation(*, updated: bool) -> SeiMessage:
     return nnpf_activation(**target, persistence_flag=1)
 
 
+def fitted(model: RestorationFilter) -> PeopleFitting:
+    return PeopleFitting(model, PictureFormat(160, 96))
+
+
+def sent(update: FilterUpdate) -> list[SeiMessage]:
+    return update_messages(update, registry.FILTER_PEOPLE, resampling=False)
+
+
+def following(count: int, size: tuple[int, int] = (128, 128)) -> FilterState:
+    return FilterState(registry.FILTER_PEOPLE, count, size)
+
+
 def samples(shift: float, noise: float = 0.01) -> list[Sample]:
     """Decoded pictures that are darker than their originals by `shift`, and a little off besides."""
     torch.manual_seed(0)
@@ -70,35 +83,34 @@ def samples(shift: float, noise: float = 0.01) -> list[Sample]:
 
 def test_a_group_gets_the_update_that_pays() -> None:
     model, group = identity(), samples(0.02)
-    fit = best_fit(model, group, QP, 400_000, BEFORE, 2.0)
-    assert fit.update is not None and fit.gain > 0.2
+    fit = best_fit(fitted(model), group, QP, 400_000, BEFORE, 2.0)
+    assert fit.update is not None and fit.gain > 0.2 * RATE_PER_DECIBEL
     count = Adaptable(model).count
-    sent = [activation(updated=True), *update_messages(fit.update)]
-    on, change = FilterState(count, (160, 96)).follow(sent)
+    on, change = following(count, (160, 96)).follow([activation(updated=True), *sent(fit.update)])
     assert on and change is not None and fit.state.change is not None
     assert np.array_equal(change.biases, fit.state.change.biases)
     qp = torch.tensor([float(QP)])
     shown = [filtered_planes(model, (s.luma, s.chroma), qp, s.layer, change) for s in group]
-    assert decibels(group, shown) == pytest.approx(fit.gain)
+    assert RATE_PER_DECIBEL * decibels(group, shown) == pytest.approx(fit.gain)
     # What is in force needs no message.
-    again = best_fit(model, group, QP, 400_000, fit.state, 0.0)
+    again = best_fit(fitted(model), group, QP, 400_000, fit.state, 0.0)
     assert again.update is None and again.gain == pytest.approx(fit.gain)
 
 
 def test_an_update_that_does_not_pay_is_not_sent() -> None:
-    fit = best_fit(identity(), samples(0.02), QP, 5_000, BEFORE, 0.5)
+    fit = best_fit(fitted(identity()), samples(0.02), QP, 5_000, BEFORE, 0.5)
     assert fit.update is None and fit.bits == 0
 
 
 def test_a_filter_that_hurts_is_off() -> None:
     model = identity()
     model.head.bias[:4] = 1.0
-    fit = best_fit(model, samples(0.0), QP, 400_000, BEFORE, 0.0)
+    fit = best_fit(fitted(model), samples(0.0), QP, 400_000, BEFORE, 0.0)
     assert fit.gain == 0 and fit.update is not None and fit.bits < 8 * 100
     assert fit.state.change is not None and fit.state.change.off is not None and fit.state.change.off.all()
     # Base is right again: that is an update too.
     model.head.bias[:] = 0
-    back = best_fit(model, samples(0.02), QP, 40_000_000, fit.state, 1.0)
+    back = best_fit(fitted(model), samples(0.02), QP, 40_000_000, fit.state, 1.0)
     assert back.update is not None and back.state.change is not None and back.state.change.off is None
 
 
@@ -121,9 +133,9 @@ def test_blocks_where_the_filter_hurts_are_off() -> None:
 
 def test_state_follows_the_messages() -> None:
     count = 5
-    state = FilterState(count, (128, 128))
+    state = following(count)
     numbers = [1, 0, -2, 0, 3]
-    first = update_messages(FilterUpdate(4, encode_numbers(numbers)))
+    first = sent(FilterUpdate(4, encode_numbers(numbers)))
     on, change = state.follow([*first, activation(updated=True)])
     assert on and change is not None
     assert change.biases.tolist() == [0.25, 0, -0.5, 0, 0.75]
@@ -131,29 +143,29 @@ def test_state_follows_the_messages() -> None:
     second = FilterUpdate(
         4, encode_numbers([1] * count), predicted=True, block_map=encode_blocks(np.ones((1, 1), np.uint8), 2)
     )
-    on, change = state.follow(update_messages(second))
+    on, change = state.follow(sent(second))
     assert on and change is not None and change.off is not None
     assert change.biases.tolist() == [0.5, 0.25, -0.25, 0.25, 1.0] and change.off.all()
     assert state.follow([activation(updated=False)]) == (True, None)
     cancelled = nnpf_activation(target_id=registry.FILTER_PEOPLE, cancel_flag=1)
     assert state.follow([cancelled]) == (False, None) == state.follow([])
     with pytest.raises(DamagedStream, match="not there"):
-        FilterState(count, (128, 128)).follow(update_messages(second))
+        following(count).follow(sent(second))
 
 
 def test_long_updates_travel_as_user_data() -> None:
-    short = update_messages(FilterUpdate(4, b"ab"))
-    long = update_messages(FilterUpdate(4, bytes(200)))
+    short = sent(FilterUpdate(4, b"ab"))
+    long = sent(FilterUpdate(4, bytes(200)))
     assert [m.type for m in short] == [SeiType.NNPF_CHARACTERISTICS]
     assert [m.type for m in long] == [SeiType.USER_DATA_UNREGISTERED, SeiType.NNPF_CHARACTERISTICS]
     with pytest.raises(DamagedStream, match="user data"):
-        FilterState(5, (128, 128)).follow(long[1:])
+        following(5).follow(long[1:])
 
 
 def encoded(monkeypatch: pytest.MonkeyPatch, codec: str = "vvc") -> tuple[bytes, VideoFormat]:
     """A stream with an update in each of its groups, whether it pays or not."""
-    monkeypatch.setattr(adapted, "RATE_PER_DECIBEL", 1000.0)
-    monkeypatch.setattr(adapted, "LARGEST_SHARE", 1.0)
+    monkeypatch.setattr(people_fitting, "RATE_PER_DECIBEL", 1000.0)
+    monkeypatch.setattr(PeopleFitting, "largest_share", 1.0)
     monkeypatch.setattr(adapted, "SHORTEST", 4)
     fmt = PictureFormat(128, 96)
     video = VideoFormat(fmt, Fraction(25), 12)

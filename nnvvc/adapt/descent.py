@@ -1,0 +1,37 @@
+"""Fitting a few numbers to pictures: gradient steps for a given time, and the mean of the later ones."""
+
+import math
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+MAX_STEPS = 300
+
+Values = NDArray[np.float32]
+"""What an update changes a filter by, (count,), in the order of `Adaptable`."""
+
+
+def descend(loss: Callable[[Tensor], Tensor], start: Values, seconds: float, learning_rate: float) -> Values:
+    """Values with less loss than `start`, after `seconds` or MAX_STEPS. loss: of values, with gradients."""
+    change = torch.from_numpy(start.copy()).requires_grad_(True)
+    optimizer = torch.optim.Adam([change], learning_rate, betas=(0.9, 0.98))
+    average = torch.zeros_like(change)
+    weight, began = 0.0, time.monotonic()
+    for step in range(MAX_STEPS):
+        passed = max(step / MAX_STEPS, (time.monotonic() - began) / seconds if seconds else 1.0)
+        if passed >= 1:
+            break
+        optimizer.param_groups[0]["lr"] = learning_rate * (0.505 + 0.495 * math.cos(math.pi * passed))
+        value = loss(change)
+        optimizer.zero_grad()
+        value.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        if passed > 0.5:
+            average += change.detach()
+            weight += 1
+    result: Values = (average / weight if weight else change.detach()).numpy()
+    return result

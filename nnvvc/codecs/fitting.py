@@ -1,0 +1,182 @@
+"""What a group of pictures' filter may be changed to, and the change that is worth most.
+
+How a filter is fitted, and what a change of it is worth, differs: by squared error for people
+(`people_fitting`), by features of networks for machines (`machine_fitting`).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+from nnvvc.adapt.descent import Values
+from nnvvc.bitstream.filter_update import FilterUpdate
+from nnvvc.bitstream.sei import write_sei
+from nnvvc.codecs.filter_updates import Change, biases_of, numbers_of, update_messages
+from nnvvc.entropy.block_map import BlockMap, encode_blocks
+from nnvvc.entropy.small_numbers import LARGEST, encode_numbers
+from nnvvc.picture import Picture
+
+ROUNDING = 0.35
+"""Numbers are rounded up when they are larger by 1 less this: small ones cost more than they gain."""
+
+QUICK_SAMPLES = 4
+"""Pictures that step sizes are compared on."""
+
+_START_CODE = 4
+
+Sample = TypeVar("Sample")
+"""A decoded picture and its original, in whatever form suits."""
+
+
+class Fitting(Protocol[Sample]):
+    """A filter, and what changes of it do to pictures. A change of None is the base filter's."""
+
+    @property
+    def number(self) -> int:
+        """Of its model."""
+
+    @property
+    def count(self) -> int:
+        """Values of an update."""
+
+    @property
+    def map_shape(self) -> tuple[int, int] | None:
+        """Rows and columns of a map of where it is off; None where it is on everywhere."""
+
+    @property
+    def resampling(self) -> bool:
+        """Whether it enlarges pictures."""
+
+    @property
+    def steps(self) -> range:
+        """Step indices that are tried for an update."""
+
+    @property
+    def largest_share(self) -> float:
+        """Of a group's bits that an update may take."""
+
+    def sample(self, picture: Picture, original: Picture, layer: int) -> Sample:
+        """picture: as decoded, at its coded size. layer: as in `PictureFacts`."""
+
+    def optimise(self, samples: Sequence[Sample], key_qp: int, start: Values, seconds: float) -> Values:
+        """Better values than `start`. key_qp: slice QP of key pictures."""
+
+    def gain(self, samples: Sequence[Sample], key_qp: int, change: Change | None) -> float:
+        """What the filter so changed is worth over none: the share of the pictures' bits."""
+
+    def off(self, samples: Sequence[Sample], key_qp: int, change: Change) -> BlockMap:
+        """1 for each block where it makes pictures worse. Only asked for where there is a `map_shape`."""
+
+
+@dataclass(frozen=True)
+class State:
+    """What holds from a picture on. numbers: step index and numbers of the last update."""
+
+    change: Change | None = None
+    numbers: tuple[int, list[int]] | None = None
+
+
+BEFORE = State()
+"""What holds at the beginning of a stream: the base filter."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A filter for a group of pictures. gain: over none, a share of the bits. update: to be sent, if any, in
+    so many bits.
+    """
+
+    state: State
+    gain: float
+    update: FilterUpdate | None = None
+    bits: int = 0
+
+    def worth(self, group_bits: int) -> float:
+        """In bits."""
+        return group_bits * self.gain - self.bits
+
+
+def _bits(fitting: Fitting[Any], update: FilterUpdate) -> int:
+    """Of an update's message, with its NAL unit and start code."""
+    messages = update_messages(update, fitting.number, fitting.resampling)
+    return 8 * (_START_CODE + len(write_sei(messages)))
+
+
+def best_fit(
+    fitting: Fitting[Sample],
+    samples: Sequence[Sample],
+    key_qp: int,
+    group_bits: int,
+    before: State,
+    seconds: float,
+) -> Fit:
+    """The best of no filter, the base filter, the one in force, and one fitted to the samples."""
+    unchanged = np.zeros(fitting.count, np.float32)
+    zeros = 0, [0] * fitting.count
+    base = FilterUpdate(0, encode_numbers(zeros[1]))
+    found = []
+    if fitting.map_shape is not None:
+        everywhere = np.ones(fitting.map_shape, np.uint8)
+        off = replace(base, block_map=encode_blocks(everywhere, 2))
+        found.append(Fit(State(Change(unchanged, everywhere), zeros), 0.0, off, _bits(fitting, off)))
+    plain = fitting.gain(samples, key_qp, None)
+    if before.change is None:
+        found.append(Fit(before, plain))
+    else:
+        found.append(Fit(State(Change(unchanged), zeros), plain, base, _bits(fitting, base)))
+        found.append(Fit(before, fitting.gain(samples, key_qp, before.change)))
+    if seconds > 0:
+        found += _fitted(fitting, samples, key_qp, group_bits, before, seconds)
+    return max(found, key=lambda fit: fit.worth(group_bits))
+
+
+def _fitted(
+    fitting: Fitting[Sample],
+    samples: Sequence[Sample],
+    key_qp: int,
+    group_bits: int,
+    before: State,
+    seconds: float,
+) -> Iterator[Fit]:
+    """The filter with the best update of several sizes, and the same where it does not make it worse."""
+    start = np.zeros(fitting.count, np.float32)
+    if before.change is not None:
+        start = before.change.biases.copy()
+    values = fitting.optimise(samples, key_qp, start, seconds)
+    few = samples[:: -(-len(samples) // QUICK_SAMPLES)]
+    best: tuple[float, FilterUpdate, tuple[int, list[int]]] | None = None
+    for step_idx in fitting.steps:
+        numbers = numbers_of(values, step_idx, ROUNDING)
+        update = _smaller_update(step_idx, numbers, before.numbers)
+        bits = _bits(fitting, update)
+        if bits > fitting.largest_share * group_bits or not any(numbers):
+            continue
+        worth = group_bits * fitting.gain(few, key_qp, Change(biases_of(numbers, step_idx))) - bits
+        if best is None or worth > best[0]:
+            best = worth, update, (step_idx, numbers)
+    if best is None:
+        return
+    _, update, (step_idx, numbers) = best
+    change = Change(biases_of(numbers, step_idx))
+    state = State(change, (step_idx, numbers))
+    yield Fit(state, fitting.gain(samples, key_qp, change), update, _bits(fitting, update))
+    if fitting.map_shape is not None:
+        off = fitting.off(samples, key_qp, change)
+        if off.any():
+            partly = replace(change, off=off)
+            mapped = replace(update, block_map=encode_blocks(off, 2))
+            gain = fitting.gain(samples, key_qp, partly)
+            yield Fit(replace(state, change=partly), gain, mapped, _bits(fitting, mapped))
+
+
+def _smaller_update(step_idx: int, numbers: list[int], before: tuple[int, list[int]] | None) -> FilterUpdate:
+    """With the numbers as they are, or their differences to those before."""
+    update = FilterUpdate(step_idx, encode_numbers(numbers))
+    if before is not None and before[0] == step_idx:
+        changes = [a - b for a, b in zip(numbers, before[1], strict=True)]
+        if max(map(abs, changes)) <= LARGEST:
+            predicted = FilterUpdate(step_idx, encode_numbers(changes), predicted=True)
+            return min(predicted, update, key=lambda u: len(u.numbers))
+    return update

@@ -1,0 +1,66 @@
+"""The filter for people, fitted to pictures: by squared error, and off in the blocks where it hurts."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from nnvvc.adapt.biases import Sample, decibels, optimise
+from nnvvc.adapt.descent import Values
+from nnvvc.codecs.filter_planes import Planes, to_tensors
+from nnvvc.codecs.filter_updates import Change
+from nnvvc.codecs.people_filter import filtered_planes
+from nnvvc.entropy.block_map import BLOCK, BlockMap, map_shape
+from nnvvc.models.adaptable import Adaptable
+from nnvvc.models.registry import FILTER_PEOPLE
+from nnvvc.models.restoration import RestorationFilter
+from nnvvc.picture import Chroma, Picture, PictureFormat
+
+RATE_PER_DECIBEL = 0.2
+"""Share of a stream's bits that a decibel is worth: what it costs to gain one by a lower QP."""
+
+
+class PeopleFitting:
+    """`Fitting` of the filter for people to pictures of a format, of any depth."""
+
+    number = FILTER_PEOPLE
+    resampling = False
+    steps = range(3, 12)
+    largest_share = 0.012
+
+    def __init__(self, model: RestorationFilter, fmt: PictureFormat) -> None:
+        self._model, self._format = model, fmt
+        self._adaptable = Adaptable(model)
+        self.count = self._adaptable.count
+        self.map_shape = map_shape(fmt.width, fmt.height)
+
+    def sample(self, picture: Picture, original: Picture, layer: int) -> Sample:
+        wanted = to_tensors(original.with_chroma(Chroma.C420), self._format)
+        return Sample(*to_tensors(picture, self._format), *wanted, layer)
+
+    def optimise(self, samples: Sequence[Sample], key_qp: int, start: Values, seconds: float) -> Values:
+        return optimise(self._adaptable, samples, key_qp, start, seconds)
+
+    def gain(self, samples: Sequence[Sample], key_qp: int, change: Change | None) -> float:
+        return RATE_PER_DECIBEL * decibels(samples, self._filtered(samples, key_qp, change))
+
+    def off(self, samples: Sequence[Sample], key_qp: int, change: Change) -> BlockMap:
+        return blocks_off(samples, self._filtered(samples, key_qp, change))
+
+    def _filtered(self, samples: Sequence[Sample], key_qp: int, change: Change | None) -> list[Planes]:
+        qp = torch.tensor([float(key_qp)])
+        return [filtered_planes(self._model, (s.luma, s.chroma), qp, s.layer, change) for s in samples]
+
+
+def blocks_off(samples: Sequence[Sample], filtered: Sequence[Planes]) -> BlockMap:
+    """1 for each block of the pictures where the filter makes the luma error larger."""
+    height, width = samples[0].luma.shape[2:]
+    columns, rows = -(-width // BLOCK), -(-height // BLOCK)
+    total = torch.zeros(rows * BLOCK, columns * BLOCK)
+    for sample, (luma, _) in zip(samples, filtered, strict=True):
+        before = (sample.luma - sample.wanted).square()
+        change = (luma - sample.wanted).square() - before
+        total[:height, :width] += change[0, 0] / float(before.mean() + 1e-8)
+    sums = total.view(rows, BLOCK, columns, BLOCK).sum((1, 3))
+    result: BlockMap = (sums > 0).numpy().astype(np.uint8)
+    return result
