@@ -1,25 +1,39 @@
-"""A single picture coded by VVC at one QP after the other: what `quality_choice` tries."""
+"""A single picture coded by VVC at one scale and QP after the other: what `quality_choice` tries."""
 
 from dataclasses import replace
+from fractions import Fraction
 
 from nnvvc.bitstream.access_unit import AccessUnits
-from nnvvc.bitstream.header import StreamHeader
+from nnvvc.bitstream.header import Pipeline, StreamHeader
 from nnvvc.bitstream.nal import split_annex_b
 from nnvvc.codecs.filter_choice import still_picture
-from nnvvc.codecs.filtering import filter_in, key_slice_qp
+from nnvvc.codecs.filtering import filter_in, filters_for, key_slice_qp
 from nnvvc.codecs.neural_filter import NeuralFilter, installed_filter
-from nnvvc.codecs.quality_choice import Trial
-from nnvvc.codecs.scale import restored
+from nnvvc.codecs.quality_choice import EQUAL_RATE, Trial, chosen_coding
+from nnvvc.codecs.scale import restored, scaled_format
 from nnvvc.media.resample import resample
 from nnvvc.options import EncodeOptions
-from nnvvc.picture import Picture, PictureFormat
+from nnvvc.picture import Picture, PictureFormat, VideoFormat
 from nnvvc.vvc.tools import coded_format, encoder, to_coded
 
 
-def vvc_trial(picture: Picture, header: StreamHeader, scaled: PictureFormat, options: EncodeOptions) -> Trial:
-    """header: of its stream. scaled: its format at the coded size. The trial raises what the VVC tools
-    raise.
+def best_coding(
+    picture: Picture, video: VideoFormat, usual: Fraction, options: EncodeOptions
+) -> tuple[Fraction, int]:
+    """Scale and QP for a picture that machines will see; usual: the scale where none was asked for.
+
+    Raises ConfigError where the loss networks are not there, and what the VVC tools raise.
     """
+    scales = EQUAL_RATE if options.scale is None else [usual]
+    trials = {scale: vvc_trial(picture, video, scale, options) for scale in scales}
+    return chosen_coding(picture, options.vvc.qp, usual, trials)
+
+
+def vvc_trial(picture: Picture, video: VideoFormat, scale: Fraction, options: EncodeOptions) -> Trial:
+    """The trial of a picture coded at `scale`; it raises what the VVC tools raise."""
+    models = filters_for(options.filter, scale, still=True)
+    header = StreamHeader(Pipeline.VVC, video, scale, models)
+    scaled = scaled_format(video.picture, scale)
     coded = coded_format(scaled)
     small = to_coded(resample(picture, scaled.width, scaled.height), coded)
 

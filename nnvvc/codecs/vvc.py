@@ -51,22 +51,20 @@ class VvcCodec:
         self, frames: Iterable[Picture], video: VideoFormat, options: EncodeOptions
     ) -> Iterator[bytes]:
         purpose = options.purpose or ("machines" if options.filter == "machines" else "people")
-        scale = coded_scale(options, purpose)
+        taken = list(not_empty(frames)) if video.still else not_empty(frames)
+        scale, settings = coded_scale(options, purpose), options.vvc
+        if isinstance(taken, list) and purpose == "machines" and options.effort == "full":
+            from nnvvc.codecs.still_trial import best_coding
+
+            scale, qp = best_coding(taken[0], video, scale, options)
+            settings = replace(settings, qp=qp)
         source = scaled_format(video.picture, scale)
         coded = coded_format(source)
         models = filtering.filters_for(options.filter, scale, video.still)
         header = StreamHeader(Pipeline.VVC, video, scale, models)
-        settings = options.vvc
         if options.picture_hash != "none":
             hash_type = {"SEIDecodedPictureHash": _HASH_TYPES[options.picture_hash]}
             settings = replace(settings, params=hash_type | dict(settings.params))
-        taken = list(not_empty(frames)) if video.still else not_empty(frames)
-        if isinstance(taken, list) and purpose == "machines" and options.effort == "full":
-            from nnvvc.codecs.quality_choice import chosen_qp
-            from nnvvc.codecs.still_trial import vvc_trial
-
-            trial = vvc_trial(taken[0], header, source, options)
-            settings = replace(settings, qp=chosen_qp(taken[0], settings.qp, trial))
         adaptation = adaptation_for(options, video)
         if adaptation is not None:
             taken = adaptation.originals.watch(taken)

@@ -309,6 +309,20 @@ def test_a_pictures_qp_follows_the_price_of_bits(
         list(encode_frames([noisy], fmt, options))
 
 
+@pytest.mark.parametrize(("price", "wanted"), [(0.0, Fraction(1)), (1e9, Fraction(1, 4))])
+def test_a_pictures_scale_follows_the_price_of_bits(
+    price: float, wanted: Fraction, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_loss_networks(tmp_path, monkeypatch)
+    monkeypatch.setattr(quality_choice, "price", lambda _: price)
+    fmt = video(290, 130, still=True)
+    settings = VvcSettings(qp=QP, preset="faster", gop="ai", threads=1)
+    options = EncodeOptions(codec="vvc", purpose="machines", vvc=settings, effort="full", scale=None)
+    (picture,) = frames(fmt)
+    header = Demuxer([b"".join(encode_frames([picture], fmt, options))]).header
+    assert header is not None and header.scale == wanted
+
+
 def test_the_price_of_bits_rises_with_the_qp() -> None:
     prices = [cost.price(qp) for qp in range(64)]
     assert prices == sorted(prices) and prices[0] > 0
