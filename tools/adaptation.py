@@ -20,10 +20,10 @@ import torch
 from nnvvc.adapt.biases import Sample, decibels, optimise
 from nnvvc.adapt.descent import Values
 from nnvvc.codecs.adapted import SAMPLES
-from nnvvc.codecs.filter_planes import Planes, to_tensors
+from nnvvc.codecs.filter_planes import to_tensors
 from nnvvc.codecs.filter_updates import biases_of, numbers_of
 from nnvvc.codecs.fitting import ROUNDING
-from nnvvc.codecs.people_filter import filtered_with
+from nnvvc.codecs.people_filter import filtered_planes
 from nnvvc.codecs.people_fitting import RATE_PER_DECIBEL
 from nnvvc.entropy.small_numbers import encode_numbers
 from nnvvc.media import open_source
@@ -72,12 +72,12 @@ class Fitter:
 
     def gain(self, values: Values | None) -> float:
         """Decibels over unfiltered pictures."""
-        changed = {} if values is None else self.adaptable.changed(torch.from_numpy(values))
-        return decibels(self.samples, [self._filtered(s, changed) for s in self.samples])
-
-    def _filtered(self, sample: Sample, changed: dict[str, torch.Tensor]) -> Planes:
+        model = self.adaptable.model
+        if values is not None:
+            model = self.adaptable.applied(torch.from_numpy(values))
         qp = torch.tensor([float(self.key_qp)])
-        return filtered_with(self.adaptable.model, changed, (sample.luma, sample.chroma), qp, sample.layer)
+        filtered = [filtered_planes(model, (s.luma, s.chroma), qp, s.layer) for s in self.samples]
+        return decibels(self.samples, filtered)
 
     def point(self, seconds: float) -> dict[str, Any]:
         """The gain after this time, before and after the numbers are rounded, and the update's bits."""

@@ -15,6 +15,7 @@ from torch.func import functional_call
 from nnvvc.adapt.descent import Values, descend
 from nnvvc.models.adaptable import Adaptable
 from nnvvc.models.precision import reduced_precision
+from nnvvc.models.restoration import RestorationFilter
 
 CROP = 256
 """Side of the parts that a step looks at, luma samples."""
@@ -38,7 +39,7 @@ class Sample:
 
 
 def optimise(
-    adaptable: Adaptable,
+    adaptable: Adaptable[RestorationFilter],
     samples: Sequence[Sample],
     key_qp: float,
     start: Values,
@@ -59,7 +60,7 @@ def optimise(
 
 
 def _loss(
-    adaptable: Adaptable,
+    adaptable: Adaptable[RestorationFilter],
     samples: Sequence[Sample],
     errors: Sequence[tuple[float, float]],
     key_qp: float,

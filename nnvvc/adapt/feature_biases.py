@@ -18,7 +18,7 @@ from nnvvc.adapt.loss_networks import STRIDE, block_side, loss_network
 from nnvvc.entropy.block_map import BLOCK
 from nnvvc.media.colour import KR_KB
 from nnvvc.models.adaptable import Adaptable
-from nnvvc.models.filters import enlargement
+from nnvvc.models.filters import PictureFilter, enlargement
 from nnvvc.models.planes import to_rgb
 from nnvvc.models.tasknets import feature_loss
 from nnvvc.picture import Matrix
@@ -47,7 +47,7 @@ class FeatureSample:
 
 
 def optimise(
-    adaptable: Adaptable,
+    adaptable: Adaptable[PictureFilter],
     samples: Sequence[FeatureSample],
     qp: int,
     matrix: Matrix,

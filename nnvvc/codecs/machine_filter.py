@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from nnvvc.bitstream.header import ModelReference, StreamHeader
-from nnvvc.codecs.filter_updates import Change, FilterState
-from nnvvc.codecs.neural_filter import NeuralFilter, changed, fastest
+from nnvvc.codecs.filter_updates import Change, FilterState, changed
+from nnvvc.codecs.neural_filter import NeuralFilter
 from nnvvc.codecs.output_order import PictureFacts
 from nnvvc.codecs.scale import restored, scaled_format
 from nnvvc.models.adaptable import Adaptable
@@ -27,10 +27,10 @@ class MachineFilter:
         header: StreamHeader,
         conceal: Callable[[str], None] | None = None,
     ) -> None:
-        self._base = load_filter(weights_of(used))
+        self._adaptable = Adaptable(load_filter(weights_of(used)))
         self._plain, self._apply = apply.model, apply
         self._scaled = scaled_format(header.source.picture, header.scale)
-        self._state = FilterState(used.number, Adaptable(self._base).count, None, conceal)
+        self._state = FilterState(used.number, self._adaptable.count, None, conceal)
         self._change: Change | None = None
 
     def __call__(self, picture: Picture, facts: PictureFacts) -> Picture:
@@ -42,5 +42,5 @@ class MachineFilter:
             return restored(picture, self._scaled, self._apply.target)
         if change is not self._change:
             self._change = change
-            self._apply.model = self._plain if change is None else fastest(changed(self._base, change))
+            self._apply.model = self._plain if change is None else changed(self._adaptable, change)
         return self._apply(picture, facts.layer)

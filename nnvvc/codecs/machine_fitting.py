@@ -11,12 +11,13 @@ from nnvvc.adapt.feature_biases import FeatureSample, optimise
 from nnvvc.adapt.loss_networks import PictureLoss
 from nnvvc.bitstream.header import StreamHeader
 from nnvvc.codecs.filter_planes import to_tensors
-from nnvvc.codecs.filter_updates import Change
-from nnvvc.codecs.neural_filter import NeuralFilter, changed, fastest
+from nnvvc.codecs.filter_updates import Change, changed
+from nnvvc.codecs.neural_filter import NeuralFilter
 from nnvvc.codecs.scale import restored, scaled_format
 from nnvvc.entropy.block_map import BlockMap
 from nnvvc.models.adaptable import Adaptable
 from nnvvc.models.filters import KEY_QP_OFFSET, PictureFilter
+from nnvvc.models.quantised import fastest
 from nnvvc.models.registry import FILTER_VIDEO
 from nnvvc.picture import Chroma, Picture
 
@@ -46,10 +47,11 @@ class MachineFitting:
     largest_share = 0.1
 
     def __init__(self, model: PictureFilter, header: StreamHeader) -> None:
-        self._model, self._scale = model, header.scale
+        self._scale = header.scale
         self._target = header.source.picture
         self._scaled = scaled_format(self._target, header.scale)
         self._adaptable = Adaptable(model)
+        self._base = fastest(model)
         self.count = self._adaptable.count
         self.resampling = header.scale != 1
 
@@ -73,7 +75,7 @@ class MachineFitting:
         )
 
     def gain(self, samples: Sequence[MachineSample], key_qp: int, change: Change | None) -> float:
-        model = fastest(self._model if change is None else changed(self._model, change))
+        model = self._base if change is None else changed(self._adaptable, change)
         apply = NeuralFilter(model, self._scaled, self._target, self._scale, key_qp)
         judged = samples[1::2] or samples
         left = [s.loss(apply(s.picture, s.planes.layer)) / max(s.unfiltered, 1e-9) for s in judged]

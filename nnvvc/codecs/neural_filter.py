@@ -1,6 +1,5 @@
 """A filter's network on decoded pictures, in tiles where they are large."""
 
-import copy
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
@@ -10,20 +9,16 @@ import torch
 
 from nnvvc.bitstream.header import ModelReference
 from nnvvc.codecs.filter_planes import Planes, in_tiles, to_picture, to_tensors
-from nnvvc.codecs.filter_updates import Change
 from nnvvc.entropy.block_map import BLOCK, BlockMap, map_shape
-from nnvvc.models.adaptable import Adaptable
 from nnvvc.models.filters import KEY_QP_OFFSET, PictureFilter, enlargement, load_filter
-from nnvvc.models.precision import has_bfloat16, reduced_precision
-from nnvvc.models.quantised import available, quantised
+from nnvvc.models.precision import reduced_precision
+from nnvvc.models.quantised import fastest
 from nnvvc.models.registry import weights_of
 from nnvvc.picture import Picture, PictureFormat
 
 
 def installed_filter(used: ModelReference) -> PictureFilter:
-    """The filter's network, loaded once, in the form that is fastest here: 8 bits, but for processors that
-    multiply in bfloat16. Raises UnknownModel where it is not installed.
-    """
+    """The filter's network, loaded once, in the form that is fastest here. Raises UnknownModel."""
     return _loaded(weights_of(used), used)
 
 
@@ -31,19 +26,6 @@ def installed_filter(used: ModelReference) -> PictureFilter:
 def _loaded(path: Path, used: ModelReference) -> PictureFilter:
     """used: since another file may come to be at the same place."""
     return fastest(load_filter(path))
-
-
-def fastest(model: PictureFilter) -> PictureFilter:
-    """The filter in the form that is fastest here."""
-    return quantised(model) if not has_bfloat16() and available() else model
-
-
-def changed(model: PictureFilter, change: Change) -> PictureFilter:
-    """A copy with the biases that an update gives it. model: as loaded, in floating point."""
-    result = copy.deepcopy(model)
-    values = Adaptable(result).changed(torch.from_numpy(change.biases))
-    result.load_state_dict(values, strict=False)
-    return result
 
 
 class NeuralFilter:

@@ -5,18 +5,18 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from torch.func import functional_call
 
 from nnvvc.bitstream.header import ModelReference
 from nnvvc.codecs.filter_planes import Planes, in_tiles, to_picture, to_tensors
-from nnvvc.codecs.filter_updates import Change, FilterState
+from nnvvc.codecs.filter_updates import Change, FilterState, changed
 from nnvvc.codecs.output_order import PictureFacts
-from nnvvc.entropy.block_map import BLOCK
+from nnvvc.entropy.block_map import BLOCK, BlockMap
 from nnvvc.media.colour import levels
 from nnvvc.models.adaptable import Adaptable
 from nnvvc.models.exact_restoration import load_exact
 from nnvvc.models.filters import ALIGNMENT
 from nnvvc.models.precision import reduced_precision
+from nnvvc.models.quantised import fastest
 from nnvvc.models.registry import FILTER_IMAGE, reference, weights_of
 from nnvvc.models.restoration import RestorationFilter, load_restoration
 from nnvvc.picture import Chroma, Picture, PictureFormat
@@ -46,12 +46,14 @@ class PeopleFilter:
         key_qp: int,
         conceal: Callable[[str], None] | None = None,
     ) -> None:
-        self.model = load_restoration(weights_of(used))
+        self._adaptable = Adaptable(load_restoration(weights_of(used)))
+        self._base = self._model = fastest(self._adaptable.model)
         self.target = target
         self._decoded = decoded
         self._key_qp = torch.tensor([float(key_qp)])
-        count = Adaptable(self.model).count
-        self._state = FilterState(used.number, count, (target.width, target.height), conceal)
+        size = target.width, target.height
+        self._state = FilterState(used.number, self._adaptable.count, size, conceal)
+        self._change: Change | None = None
 
     def __call__(self, picture: Picture, facts: PictureFacts) -> Picture:
         """Filter one picture, of `decoded`'s size or padded. Raises StreamError for damaged messages."""
@@ -59,7 +61,11 @@ class PeopleFilter:
         planes = to_tensors(picture, self._decoded)
         if not on:
             return to_picture(*planes, self.target)
-        filtered = filtered_planes(self.model, planes, self._key_qp, facts.layer, change)
+        if change is not self._change:
+            self._change = change
+            self._model = self._base if change is None else changed(self._adaptable, change)
+        off = None if change is None else change.off
+        filtered = filtered_planes(self._model, planes, self._key_qp, facts.layer, off)
         return to_picture(*filtered, self.target)
 
 
@@ -101,35 +107,24 @@ def _even(size: int) -> int:
 
 
 @torch.inference_mode()
-def filtered_with(
+def filtered_planes(
     model: RestorationFilter,
-    changed: dict[str, torch.Tensor],
     planes: Planes,
     key_qp: torch.Tensor,
     layer: int,
+    off: BlockMap | None = None,
 ) -> Planes:
-    """Planes of one picture, filtered with `changed` in the place of parameters of these names."""
+    """Planes of one picture, filtered, but for the blocks where it is off."""
     layers = torch.tensor([float(layer)])
 
     def apply(*part: torch.Tensor) -> list[Planes]:
-        given = (*part, key_qp, layers)
         with reduced_precision():
-            return [functional_call(model, changed, given) if changed else model(*given)]
+            return [model(*part, key_qp, layers)]
 
     (result,) = in_tiles(planes, 1, 1, apply)
-    return result
-
-
-@torch.inference_mode()
-def filtered_planes(
-    model: RestorationFilter, planes: Planes, key_qp: torch.Tensor, layer: int, change: Change | None
-) -> Planes:
-    """Planes of one picture, filtered with changed biases where there is a change."""
-    biases = Adaptable(model).changed(torch.from_numpy(change.biases)) if change is not None else {}
-    result = filtered_with(model, biases, planes, key_qp, layer)
-    if change is not None and change.off is not None:
+    if off is not None:
         for plane, plain, side in zip(result, planes, (BLOCK, BLOCK // 2), strict=True):
-            mask = torch.from_numpy(np.kron(change.off, np.ones((side, side), np.uint8)).astype(bool))
+            mask = torch.from_numpy(np.kron(off, np.ones((side, side), np.uint8)).astype(bool))
             mask = mask[: plane.shape[2], : plane.shape[3]]
             plane[:] = torch.where(mask, plain, plane)
     return result

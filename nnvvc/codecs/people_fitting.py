@@ -8,10 +8,11 @@ import torch
 from nnvvc.adapt.biases import Sample, decibels, optimise
 from nnvvc.adapt.descent import Values
 from nnvvc.codecs.filter_planes import Planes, to_tensors
-from nnvvc.codecs.filter_updates import Change
+from nnvvc.codecs.filter_updates import Change, changed
 from nnvvc.codecs.people_filter import filtered_planes
 from nnvvc.entropy.block_map import BLOCK, BlockMap, map_shape
 from nnvvc.models.adaptable import Adaptable
+from nnvvc.models.quantised import fastest
 from nnvvc.models.registry import FILTER_PEOPLE
 from nnvvc.models.restoration import RestorationFilter
 from nnvvc.picture import Chroma, Picture, PictureFormat
@@ -29,8 +30,9 @@ class PeopleFitting:
     largest_share = 0.012
 
     def __init__(self, model: RestorationFilter, fmt: PictureFormat) -> None:
-        self._model, self._format = model, fmt
+        self._format = fmt
         self._adaptable = Adaptable(model)
+        self._base = fastest(model)
         self.count = self._adaptable.count
         self.map_shape = map_shape(fmt.width, fmt.height)
 
@@ -49,7 +51,9 @@ class PeopleFitting:
 
     def _filtered(self, samples: Sequence[Sample], key_qp: int, change: Change | None) -> list[Planes]:
         qp = torch.tensor([float(key_qp)])
-        return [filtered_planes(self._model, (s.luma, s.chroma), qp, s.layer, change) for s in samples]
+        model = self._base if change is None else changed(self._adaptable, change)
+        off = None if change is None else change.off
+        return [filtered_planes(model, (s.luma, s.chroma), qp, s.layer, off) for s in samples]
 
 
 def blocks_off(samples: Sequence[Sample], filtered: Sequence[Planes]) -> BlockMap:

@@ -1,8 +1,9 @@
 """Which numbers of a filter may change with the content, and the filter with such a change."""
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,9 @@ Kind = Literal["biases", "biases and gains", "last layer", "all weights"]
 """biases: of every layer, what streams carry; the others are for comparison. gains: factors of every
 convolution's outputs, as differences to 1.
 """
+
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -30,10 +34,10 @@ def _scale(parameter: Tensor, values: Tensor) -> Tensor:
     return parameter * (1 + values[:, None, None, None])
 
 
-class Adaptable:
+class Adaptable(Generic[Network]):
     """The numbers of one kind, in the order of a filter's layers; an update has a value for each."""
 
-    def __init__(self, model: nn.Module, kind: Kind = "biases") -> None:
+    def __init__(self, model: Network, kind: Kind = "biases") -> None:
         self.model = model
         parameters: Mapping[str, Tensor] = dict(model.named_parameters())
         self._parts: list[_Part] = []
@@ -58,3 +62,9 @@ class Adaptable:
             part.name: part.apply(parameters[part.name], own)
             for part, own in zip(self._parts, parts, strict=True)
         }
+
+    def applied(self, values: Tensor) -> Network:
+        """A copy of the model with `values`, (count,), applied."""
+        result = copy.deepcopy(self.model)
+        result.load_state_dict(self.changed(values), strict=False)
+        return result

@@ -16,7 +16,7 @@ from nnvvc.bitstream.filter_update import FilterUpdate
 from nnvvc.bitstream.nal import join_annex_b, split_annex_b
 from nnvvc.bitstream.sei import SeiMessage, SeiType, nnpf_activation
 from nnvvc.codecs import adapted, people_fitting
-from nnvvc.codecs.filter_updates import Change, FilterState, update_messages
+from nnvvc.codecs.filter_updates import FilterState, changed, update_messages
 from nnvvc.codecs.fitting import BEFORE, best_fit
 from nnvvc.codecs.output_order import OutputOrder
 from nnvvc.codecs.people_filter import filtered_planes
@@ -90,7 +90,8 @@ def test_a_group_gets_the_update_that_pays() -> None:
     assert on and change is not None and fit.state.change is not None
     assert np.array_equal(change.biases, fit.state.change.biases)
     qp = torch.tensor([float(QP)])
-    shown = [filtered_planes(model, (s.luma, s.chroma), qp, s.layer, change) for s in group]
+    shown_by = changed(Adaptable(model), change)
+    shown = [filtered_planes(shown_by, (s.luma, s.chroma), qp, s.layer) for s in group]
     assert RATE_PER_DECIBEL * decibels(group, shown) == pytest.approx(fit.gain)
     # What is in force needs no message.
     again = best_fit(fitted(model), group, QP, 400_000, fit.state, 0.0)
@@ -123,10 +124,9 @@ def test_blocks_where_the_filter_hurts_are_off() -> None:
     off = blocks_off([sample], [(luma + 0.1, chroma)])
     assert off.tolist() == [[0, 1, 1], [1, 1, 1]]
     # On what the map turns off, the filter changes nothing.
-    change = Change(np.zeros(Adaptable(identity()).count, np.float32), off)
     model = identity()
     model.head.bias[:] = 1.0
-    y, c = filtered_planes(model, (luma, chroma), torch.tensor([float(QP)]), 0, change)
+    y, c = filtered_planes(model, (luma, chroma), torch.tensor([float(QP)]), 0, off)
     assert torch.equal(y[..., 128:], luma[..., 128:]) and (y[..., :128, :128] > 0.5).all()
     assert torch.equal(c[..., 64:], chroma[..., 64:]) and (c[..., :64, :64] > 0).all()
 
