@@ -32,7 +32,6 @@ from nnvvc.entropy.block_map import BlockMap, decode_blocks, map_shape
 from nnvvc.entropy.small_numbers import LARGEST, decode_numbers
 from nnvvc.errors import DamagedStream, StreamError
 from nnvvc.models.adaptable import Adaptable, Network
-from nnvvc.models.quantised import fastest
 
 UPDATE_TAG = "tag:nnvvc,2026:update"
 """The URI's form: `data:;base64,...`, or SEI_URI for the user data message in the same access unit."""
@@ -52,8 +51,8 @@ class Change:
 
 
 def changed(adaptable: Adaptable[Network], change: Change) -> Network:
-    """The network with the biases of a change, in the form that is fastest here."""
-    return fastest(adaptable.applied(torch.from_numpy(change.biases)))
+    """The network with the biases of a change."""
+    return adaptable.applied(torch.from_numpy(change.biases))
 
 
 def update_messages(update: FilterUpdate, number: int, resampling: bool) -> list[SeiMessage]:

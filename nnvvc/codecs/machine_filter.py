@@ -9,6 +9,7 @@ from nnvvc.codecs.output_order import PictureFacts
 from nnvvc.codecs.scale import restored, scaled_format
 from nnvvc.models.adaptable import Adaptable
 from nnvvc.models.filters import load_filter
+from nnvvc.models.quantised import fastest
 from nnvvc.models.registry import weights_of
 from nnvvc.picture import Picture
 
@@ -42,5 +43,5 @@ class MachineFilter:
             return restored(picture, self._scaled, self._apply.target)
         if change is not self._change:
             self._change = change
-            self._apply.model = self._plain if change is None else changed(self._adaptable, change)
+            self._apply.model = self._plain if change is None else fastest(changed(self._adaptable, change))
         return self._apply(picture, facts.layer)

@@ -51,7 +51,6 @@ class MachineFitting:
         self._target = header.source.picture
         self._scaled = scaled_format(self._target, header.scale)
         self._adaptable = Adaptable(model)
-        self._base = fastest(model)
         self.count = self._adaptable.count
         self.resampling = header.scale != 1
 
@@ -75,8 +74,8 @@ class MachineFitting:
         )
 
     def gain(self, samples: Sequence[MachineSample], key_qp: int, change: Change | None) -> float:
-        model = self._base if change is None else changed(self._adaptable, change)
-        apply = NeuralFilter(model, self._scaled, self._target, self._scale, key_qp)
+        model = self._adaptable.model if change is None else changed(self._adaptable, change)
+        apply = NeuralFilter(fastest(model), self._scaled, self._target, self._scale, key_qp)
         judged = samples[1::2] or samples
         left = [s.loss(apply(s.picture, s.planes.layer)) / max(s.unfiltered, 1e-9) for s in judged]
         return CARRIED_OVER * (1 - float(np.mean(left))) / EXCHANGE

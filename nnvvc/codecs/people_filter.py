@@ -16,7 +16,6 @@ from nnvvc.models.adaptable import Adaptable
 from nnvvc.models.exact_restoration import load_exact
 from nnvvc.models.filters import ALIGNMENT
 from nnvvc.models.precision import reduced_precision
-from nnvvc.models.quantised import fastest
 from nnvvc.models.registry import FILTER_IMAGE, reference, weights_of
 from nnvvc.models.restoration import RestorationFilter, load_restoration
 from nnvvc.picture import Chroma, Picture, PictureFormat
@@ -47,7 +46,7 @@ class PeopleFilter:
         conceal: Callable[[str], None] | None = None,
     ) -> None:
         self._adaptable = Adaptable(load_restoration(weights_of(used)))
-        self._base = self._model = fastest(self._adaptable.model)
+        self._model = self._adaptable.model
         self.target = target
         self._decoded = decoded
         self._key_qp = torch.tensor([float(key_qp)])
@@ -63,7 +62,7 @@ class PeopleFilter:
             return to_picture(*planes, self.target)
         if change is not self._change:
             self._change = change
-            self._model = self._base if change is None else changed(self._adaptable, change)
+            self._model = self._adaptable.model if change is None else changed(self._adaptable, change)
         off = None if change is None else change.off
         filtered = filtered_planes(self._model, planes, self._key_qp, facts.layer, off)
         return to_picture(*filtered, self.target)

@@ -12,7 +12,6 @@ from nnvvc.codecs.filter_updates import Change, changed
 from nnvvc.codecs.people_filter import filtered_planes
 from nnvvc.entropy.block_map import BLOCK, BlockMap, map_shape
 from nnvvc.models.adaptable import Adaptable
-from nnvvc.models.quantised import fastest
 from nnvvc.models.registry import FILTER_PEOPLE
 from nnvvc.models.restoration import RestorationFilter
 from nnvvc.picture import Chroma, Picture, PictureFormat
@@ -32,7 +31,6 @@ class PeopleFitting:
     def __init__(self, model: RestorationFilter, fmt: PictureFormat) -> None:
         self._format = fmt
         self._adaptable = Adaptable(model)
-        self._base = fastest(model)
         self.count = self._adaptable.count
         self.map_shape = map_shape(fmt.width, fmt.height)
 
@@ -51,7 +49,7 @@ class PeopleFitting:
 
     def _filtered(self, samples: Sequence[Sample], key_qp: int, change: Change | None) -> list[Planes]:
         qp = torch.tensor([float(key_qp)])
-        model = self._base if change is None else changed(self._adaptable, change)
+        model = self._adaptable.model if change is None else changed(self._adaptable, change)
         off = None if change is None else change.off
         return [filtered_planes(model, (s.luma, s.chroma), qp, s.layer, off) for s in samples]
 
