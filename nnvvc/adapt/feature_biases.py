@@ -31,6 +31,9 @@ ALIGNMENT = 8
 
 LEARNING_RATE = 0.002
 
+PIXEL_WEIGHT = 20.0
+"""Of the squared error of RGB in 0..1, as in training: what pleases only the loss networks is often a shift."""
+
 
 @dataclass(frozen=True)
 class FeatureSample:
@@ -79,9 +82,12 @@ def optimise(
         arguments = (luma, chroma, *given, (0,), layer)
         ((y, c),) = functional_call(adaptable.model, adaptable.changed(change), arguments)
         size = int(wanted.shape[2] * reduced), int(wanted.shape[3] * reduced)
+        original = to_rgb(wanted, wanted_chroma, weights, size)
+        filtered = to_rgb(y, c, weights, size)
         with torch.no_grad():
-            target = network(to_rgb(wanted, wanted_chroma, weights, size), outputs)
-        return feature_loss(network(to_rgb(y, c, weights, size), outputs), target).mean()
+            target = network(original, outputs)
+        error = PIXEL_WEIGHT * (filtered - original).square().mean()
+        return error + feature_loss(network(filtered, outputs), target).mean()
 
     return descend(loss, start, seconds, LEARNING_RATE)
 
