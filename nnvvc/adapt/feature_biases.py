@@ -32,7 +32,7 @@ ALIGNMENT = 8
 LEARNING_RATE = 0.002
 
 PIXEL_WEIGHT = 20.0
-"""Of the squared error of RGB in 0..1, as in training: what pleases only the loss networks is often a shift."""
+"""Of the squared error of RGB in 0..1, as in training: what pleases loss networks alone is often a shift."""
 
 
 @dataclass(frozen=True)
