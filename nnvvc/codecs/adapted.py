@@ -39,14 +39,17 @@ SHORTEST = 16
 @dataclass
 class _Group:
     """samples: of the fitting. carrier: the access unit of its second picture in output order, which takes
-    the messages, once it has come. joined: of a short one, the group whose filter
-    it goes on with.
+    the messages, once it has come. sequence: the coded video sequence of that, to whose end an update holds.
+    closed: its key picture begins one. joined: of a short group, the one whose filter it goes on with.
     """
 
+    key_poc: int
+    closed: bool
     bits: int = 0
     frames: int = 0
     samples: list[Any] = field(default_factory=list)
     carrier: AccessUnit | None = None
+    sequence: int = 0
     joined: "_Group | None" = None
 
 
@@ -98,12 +101,10 @@ class AdaptedMuxer:
         self._waiting: deque[_Group] = deque()
         self._last: _Group | None = None
         self._before: _Group | None = None
-        self._key_poc = 0
         self._current: _Group | None = None
-        self._expected: dict[tuple[int, int], _Group] = {}
         self._sequence = 0
         self._shown = 0
-        self._state = BEFORE
+        self._state, self._fitted = BEFORE, 0
 
     def add(self, unit: AccessUnit, *, complete: bool = True) -> None:
         """Write an access unit, in decoding order, as `Muxer.add` does. It must come before its picture."""
@@ -113,17 +114,14 @@ class AdaptedMuxer:
         with self._lock:
             self._sequence += unit.type in IDR
             if unit.irap or self._last is None:
-                self._before, self._last, self._key_poc = self._last, _Group(), unit.poc
+                self._before, self._last = self._last, _Group(unit.poc, closed=unit.type in IDR)
                 self._waiting.append(self._last)
-                self._expected[self._sequence, unit.poc + 1] = self._last
-                group = None
-            else:
-                group = self._expected.pop((self._sequence, unit.poc), None)
             # Leading pictures come after the key picture that they are shown before.
-            of = self._last if unit.poc >= self._key_poc or self._before is None else self._before
-            (of.joined or of).bits += 8 * len(unit.tobytes())
-            if group is not None and group.joined is None:
-                group.carrier = unit
+            leading = self._before is not None and unit.poc < self._last.key_poc
+            group = self._before if leading and self._before is not None else self._last
+            (group.joined or group).bits += 8 * len(unit.tobytes())
+            if unit.poc == group.key_poc + 1 and group.joined is None:
+                group.carrier, group.sequence = unit, self._sequence
                 complete = False
             self._muxer.add(unit, complete=complete)
 
@@ -153,9 +151,10 @@ class AdaptedMuxer:
         """A key picture comes out of the decoder."""
         with self._lock:
             following = self._waiting.popleft()
-            if self._current is not None and self._current.frames < SHORTEST:
-                self._current.bits += following.bits
-                following.joined = self._current
+            current = self._current
+            if current is not None and current.frames < SHORTEST and not following.closed:
+                current.bits += following.bits
+                following.joined = current
                 if following.carrier is not None:
                     self._muxer.complete(following.carrier)
                 return
@@ -169,11 +168,12 @@ class AdaptedMuxer:
             return
         if group.samples:
             assert isinstance(self._key_qp, int)
-            fit = best_fit(self._fitting, group.samples, self._key_qp, group.bits, self._state, self._seconds)
+            before = self._state if group.sequence == self._fitted else BEFORE
+            fit = best_fit(self._fitting, group.samples, self._key_qp, group.bits, before, self._seconds)
             if fit.update is not None:
                 messages = update_messages(fit.update, self._fitting.number, self._fitting.resampling)
                 group.carrier.insert(write_sei(messages))
-            self._state = fit.state
+            self._state, self._fitted = fit.state, group.sequence
         self._muxer.complete(group.carrier)
 
 

@@ -28,6 +28,7 @@ from nnvvc.bitstream.sei import (
     read_payload_of,
     user_data,
 )
+from nnvvc.codecs.output_order import PictureFacts
 from nnvvc.entropy.block_map import BlockMap, decode_blocks, map_shape
 from nnvvc.entropy.small_numbers import LARGEST, decode_numbers
 from nnvvc.errors import DamagedStream, StreamError
@@ -90,26 +91,32 @@ class FilterState:
         self._shape = map_shape(*size) if size is not None else None
         self._conceal = conceal
         self._pictures = 0
-        self._numbers: tuple[int, list[int]] | None = None
-        self._change: Change | None = None
-        self._on = True
-        self._updated = True
+        self._numbers: tuple[int, list[int]] | None
+        self._change: Change | None
+        self._begin()
 
-    def follow(self, messages: Iterable[SeiMessage]) -> tuple[bool, Change | None]:
-        """Whether the picture with these messages is filtered, and with which change; None: base.
+    def follow(self, facts: PictureFacts) -> tuple[bool, Change | None]:
+        """Whether the next picture is filtered, and with which change; None: base. Updates hold to the end of
+        their coded video sequence.
 
         Raises StreamError for messages that are damaged, where that is not concealed.
         """
         self._pictures += 1
+        if facts.begins:
+            self._begin()
         try:
-            return self._follow(messages)
+            return self._follow(facts.messages)
         except StreamError as error:
             if self._conceal is None:
                 raise
             # Until the next whole update.
-            self._on, self._change, self._numbers = True, None, None
+            self._begin()
             self._conceal(f"picture {self._pictures - 1}: {error}; the filter goes on without updates")
             return True, None
+
+    def _begin(self) -> None:
+        """The base filter is on, and no update is known."""
+        self._on, self._updated, self._change, self._numbers = True, True, None, None
 
     def _follow(self, messages: Iterable[SeiMessage]) -> tuple[bool, Change | None]:
         body: bytes | None = None

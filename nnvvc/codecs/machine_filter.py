@@ -36,7 +36,7 @@ class MachineFilter:
 
     def __call__(self, picture: Picture, facts: PictureFacts) -> Picture:
         """What machines see of one picture. Raises StreamError for damaged messages."""
-        on, change = self._state.follow(facts.messages)
+        on, change = self._state.follow(facts)
         if facts.learned is not None:
             return restored(facts.learned, self._scaled, self._apply.target)
         if not on:

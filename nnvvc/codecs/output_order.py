@@ -3,7 +3,7 @@
 import heapq
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nnvvc.bitstream.access_unit import AccessUnit
 from nnvvc.bitstream.nal import IDR, NalHeader, NalUnitType
@@ -17,12 +17,14 @@ _SEI = frozenset({NalUnitType.PREFIX_SEI, NalUnitType.SUFFIX_SEI})
 @dataclass(frozen=True, slots=True)
 class PictureFacts:
     """layer: 0 for a key picture, else one more than the temporal layer. messages: those about filters.
-    learned: what a learned codec made of a key picture, for machines, where one did.
+    learned: what a learned codec made of a key picture, for machines, where one did. begins: it is the first
+    of a coded video sequence, leading pictures included, which knows nothing of what was before.
     """
 
     layer: int
     messages: tuple[SeiMessage, ...] = ()
     learned: Picture | None = None
+    begins: bool = False
 
 
 _UNKNOWN = PictureFacts(1)
@@ -39,6 +41,7 @@ class OutputOrder:
         self._lock = threading.Lock()
         self._sequence = 0
         self._count = 0
+        self._shown = 0
 
     def watch(self, units: Iterable[AccessUnit]) -> Iterator[AccessUnit]:
         """The same units, each added as it passes. Raises StreamError for damaged messages."""
@@ -52,14 +55,19 @@ class OutputOrder:
         self._count += 1
         if not unit.output:
             return
-        facts = PictureFacts(0 if unit.irap else unit.temporal_id + 1, tuple(_messages(unit)), learned)
+        layer = 0 if unit.irap else unit.temporal_id + 1
+        facts = PictureFacts(layer, tuple(_messages(unit)), learned)
         with self._lock:
             heapq.heappush(self._waiting, (self._sequence, unit.poc, self._count, facts))
 
     def next(self) -> PictureFacts:
         """The facts of the next picture that the decoder gives."""
         with self._lock:
-            return heapq.heappop(self._waiting)[-1] if self._waiting else _UNKNOWN
+            if not self._waiting:
+                return _UNKNOWN
+            sequence, _, _, facts = heapq.heappop(self._waiting)
+            begins, self._shown = sequence != self._shown, sequence
+            return replace(facts, begins=begins)
 
 
 def _messages(unit: AccessUnit) -> Iterator[SeiMessage]:

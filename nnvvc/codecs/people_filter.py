@@ -56,7 +56,7 @@ class PeopleFilter:
 
     def __call__(self, picture: Picture, facts: PictureFacts) -> Picture:
         """Filter one picture, of `decoded`'s size or padded. Raises StreamError for damaged messages."""
-        on, change = self._state.follow(facts.messages)
+        on, change = self._state.follow(facts)
         planes = to_tensors(picture, self._decoded)
         if not on:
             return to_picture(*planes, self.target)

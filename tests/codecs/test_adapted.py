@@ -13,12 +13,13 @@ from nnvvc.adapt.biases import Sample, decibels
 from nnvvc.api import decode_chunks, encode_frames
 from nnvvc.bitstream.demuxer import Demuxer
 from nnvvc.bitstream.filter_update import FilterUpdate
+from nnvvc.bitstream.groups import cut
 from nnvvc.bitstream.nal import join_annex_b, split_annex_b
 from nnvvc.bitstream.sei import SeiMessage, SeiType, nnpf_activation
 from nnvvc.codecs import adapted, people_fitting
-from nnvvc.codecs.filter_updates import FilterState, changed, update_messages
+from nnvvc.codecs.filter_updates import UPDATE_TAG, FilterState, changed, update_messages
 from nnvvc.codecs.fitting import BEFORE, best_fit
-from nnvvc.codecs.output_order import OutputOrder
+from nnvvc.codecs.output_order import OutputOrder, PictureFacts
 from nnvvc.codecs.people_filter import filtered_planes
 from nnvvc.codecs.people_fitting import RATE_PER_DECIBEL, PeopleFitting, blocks_off
 from nnvvc.entropy.block_map import encode_blocks
@@ -29,7 +30,7 @@ from nnvvc.models.adaptable import Adaptable
 from nnvvc.models.restoration import RestorationConfig, RestorationFilter, save_restoration
 from nnvvc.options import DecodeOptions, EncodeOptions
 from nnvvc.picture import Picture, PictureFormat, VideoFormat
-from nnvvc.vvc.tools import VvcSettings, decoder
+from nnvvc.vvc.tools import Gop, VvcSettings, decoder
 from tools.content import clip
 
 QP = 37
@@ -66,6 +67,10 @@ def sent(update: FilterUpdate) -> list[SeiMessage]:
     return update_messages(update, registry.FILTER_PEOPLE, resampling=False)
 
 
+def shown(*messages: SeiMessage, begins: bool = False) -> PictureFacts:
+    return PictureFacts(1, messages, begins=begins)
+
+
 def following(count: int, size: tuple[int, int] = (128, 128)) -> FilterState:
     return FilterState(registry.FILTER_PEOPLE, count, size)
 
@@ -86,13 +91,13 @@ def test_a_group_gets_the_update_that_pays() -> None:
     fit = best_fit(fitted(model), group, QP, 400_000, BEFORE, 2.0)
     assert fit.update is not None and fit.gain > 0.2 * RATE_PER_DECIBEL
     count = Adaptable(model).count
-    on, change = following(count, (160, 96)).follow([activation(updated=True), *sent(fit.update)])
+    on, change = following(count, (160, 96)).follow(shown(activation(updated=True), *sent(fit.update)))
     assert on and change is not None and fit.state.change is not None
     assert np.array_equal(change.biases, fit.state.change.biases)
     qp = torch.tensor([float(QP)])
-    shown_by = changed(Adaptable(model), change)
-    shown = [filtered_planes(shown_by, (s.luma, s.chroma), qp, s.layer) for s in group]
-    assert RATE_PER_DECIBEL * decibels(group, shown) == pytest.approx(fit.gain)
+    filtered_by = changed(Adaptable(model), change)
+    filtered = [filtered_planes(filtered_by, (s.luma, s.chroma), qp, s.layer) for s in group]
+    assert RATE_PER_DECIBEL * decibels(group, filtered) == pytest.approx(fit.gain)
     # What is in force needs no message.
     again = best_fit(fitted(model), group, QP, 400_000, fit.state, 0.0)
     assert again.update is None and again.gain == pytest.approx(fit.gain)
@@ -136,21 +141,23 @@ def test_state_follows_the_messages() -> None:
     state = following(count)
     numbers = [1, 0, -2, 0, 3]
     first = sent(FilterUpdate(4, encode_numbers(numbers)))
-    on, change = state.follow([*first, activation(updated=True)])
+    on, change = state.follow(shown(*first, activation(updated=True)))
     assert on and change is not None
     assert change.biases.tolist() == [0.25, 0, -0.5, 0, 0.75]
-    assert state.follow([])[1] is change
+    assert state.follow(shown())[1] is change
     second = FilterUpdate(
         4, encode_numbers([1] * count), predicted=True, block_map=encode_blocks(np.ones((1, 1), np.uint8), 2)
     )
-    on, change = state.follow(sent(second))
+    on, change = state.follow(shown(*sent(second)))
     assert on and change is not None and change.off is not None
     assert change.biases.tolist() == [0.5, 0.25, -0.25, 0.25, 1.0] and change.off.all()
-    assert state.follow([activation(updated=False)]) == (True, None)
+    assert state.follow(shown(activation(updated=False))) == (True, None)
     cancelled = nnpf_activation(target_id=registry.FILTER_PEOPLE, cancel_flag=1)
-    assert state.follow([cancelled]) == (False, None) == state.follow([])
+    assert state.follow(shown(cancelled)) == (False, None) == state.follow(shown())
+    # Nothing of it holds in another coded video sequence.
+    assert state.follow(shown(begins=True)) == (True, None)
     with pytest.raises(DamagedStream, match="not there"):
-        following(count).follow(sent(second))
+        following(count).follow(shown(*sent(second)))
 
 
 def test_long_updates_travel_as_user_data() -> None:
@@ -159,17 +166,19 @@ def test_long_updates_travel_as_user_data() -> None:
     assert [m.type for m in short] == [SeiType.NNPF_CHARACTERISTICS]
     assert [m.type for m in long] == [SeiType.USER_DATA_UNREGISTERED, SeiType.NNPF_CHARACTERISTICS]
     with pytest.raises(DamagedStream, match="user data"):
-        following(5).follow(long[1:])
+        following(5).follow(shown(*long[1:]))
 
 
-def encoded(monkeypatch: pytest.MonkeyPatch, codec: str = "vvc") -> tuple[bytes, VideoFormat]:
+def encoded(
+    monkeypatch: pytest.MonkeyPatch, codec: str = "vvc", gop: Gop = "ra"
+) -> tuple[bytes, VideoFormat]:
     """A stream with an update in each of its groups, whether it pays or not."""
     monkeypatch.setattr(people_fitting, "RATE_PER_DECIBEL", 1000.0)
     monkeypatch.setattr(PeopleFitting, "largest_share", 1.0)
     monkeypatch.setattr(adapted, "SHORTEST", 4)
     fmt = PictureFormat(128, 96)
     video = VideoFormat(fmt, Fraction(25), 12)
-    settings = VvcSettings(QP, "faster", 8, "ra", threads=1)
+    settings = VvcSettings(QP, "faster", 8, gop, threads=1)
     options = EncodeOptions(codec=codec, vvc=settings, filter="adapt", adapt_seconds=0.5)
 
     def brighter() -> Iterator[Picture]:
@@ -201,6 +210,19 @@ def test_streams_play_everywhere_and_the_filter_is_followed(monkeypatch: pytest.
     plain = b"".join(join_annex_b(unit.vvc_nals()) for unit in Demuxer([stream]))
     for a, b in zip(off, decode_chunks([plain]), strict=True):
         assert all(np.array_equal(x, y) for x, y in zip(a.planes, b.planes, strict=True))
+
+
+def test_groups_that_are_cut_out_keep_their_filter(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream, _ = encoded(monkeypatch, gop="ra-closed")
+    assert stream.count(UPDATE_TAG.encode()) == 2
+    part = list(decode_chunks([b"".join(cut(Demuxer([stream]), range(1, 2), 11))]))
+    whole = list(decode_chunks([stream]))[-len(part) :]
+    off = list(decode_chunks([stream], DecodeOptions(filter="off")))[-len(part) :]
+    assert len(part) == 11
+    luma = [np.stack([p.planes[0].astype(int) for p in pictures]) for pictures in (whole, part, off)]
+    # The filter is told the QP of the stream's first key picture, which is another one now.
+    assert np.abs(luma[0] - luma[1]).max() <= 1
+    assert np.abs(luma[0] - luma[1]).mean() < 0.5 * np.abs(luma[0] - luma[2]).mean()
 
 
 @pytest.mark.tool

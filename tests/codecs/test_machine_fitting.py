@@ -21,7 +21,7 @@ from nnvvc.codecs import adapted
 from nnvvc.codecs.filter_updates import UPDATE_TAG, Change, FilterState, update_messages
 from nnvvc.codecs.fitting import BEFORE, best_fit
 from nnvvc.codecs.machine_fitting import MachineFitting
-from nnvvc.codecs.output_order import OutputOrder
+from nnvvc.codecs.output_order import OutputOrder, PictureFacts
 from nnvvc.entropy.small_numbers import encode_numbers
 from nnvvc.errors import ConfigError, DamagedStream, StreamError
 from nnvvc.models import registry
@@ -178,7 +178,8 @@ def test_a_map_of_where_it_is_off_is_refused() -> None:
     state = FilterState(registry.FILTER_VIDEO, 3, None)
     update = FilterUpdate(10, encode_numbers([1, 2, 3]), block_map=b"\x01")
     with pytest.raises(DamagedStream, match="everywhere"):
-        state.follow(update_messages(update, registry.FILTER_VIDEO, resampling=True))
+        messages = tuple(update_messages(update, registry.FILTER_VIDEO, resampling=True))
+        state.follow(PictureFacts(1, messages))
 
 
 def test_without_networks_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
