@@ -114,6 +114,8 @@ def filtered_planes(
     off: BlockMap | None = None,
 ) -> Planes:
     """Planes of one picture, filtered, but for the blocks where it is off."""
+    if off is not None and off.all():
+        return planes
     layers = torch.tensor([float(layer)])
 
     def apply(*part: torch.Tensor) -> list[Planes]:

@@ -45,21 +45,27 @@ def chosen_coding(
     require_networks("--effort full for machines")
     weight = price(asked) / (picture.format.width * picture.format.height)
     loss = PictureLoss(picture)
-    found: dict[tuple[Fraction, int], float] = {}
-    start = asked
-    for scale in sorted(trials, key=lambda s: s != usual):
 
+    def best(scale: Fraction, start: int) -> tuple[float, Fraction, int]:
         @cache
-        def cost(qp: int, trial: Trial = trials[scale]) -> float:
-            shown, size = trial(qp)
+        def cost(qp: int) -> float:
+            shown, size = trials[scale](qp)
             return loss(shown) + weight * 8 * size
 
-        begin = max(LOWEST, min(HIGHEST, start + EQUAL_RATE[scale] - EQUAL_RATE[usual]))
-        qp = _best(cost, start if scale == usual else begin)
-        found[scale, qp] = cost(qp)
-        if scale == usual:
-            start = qp
-    return min(found, key=found.__getitem__)
+        qp = _best(cost, start)
+        return cost(qp), scale, qp
+
+    found = best(usual, asked)
+    scales = sorted(trials)
+    for towards in (-1, 1):
+        # A scale is tried where the one before it was an improvement.
+        for scale in scales[scales.index(usual) :: towards][1:]:
+            start = found[2] + EQUAL_RATE[scale] - EQUAL_RATE[found[1]]
+            other = best(scale, max(LOWEST, min(HIGHEST, start)))
+            if other[0] >= found[0]:
+                break
+            found = other
+    return found[1:]
 
 
 def _best(cost: Callable[[int], float], start: int) -> int:
