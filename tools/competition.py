@@ -24,6 +24,7 @@ import torch
 from nnvvc.adapt.loss_networks import loss_network, seen_of_picture
 from nnvvc.codecs.filter_choice import worthwhile_choice
 from nnvvc.codecs.neural_filter import NeuralFilter
+from nnvvc.codecs.scale import restored, scaled_format
 from nnvvc.entropy.block_map import BLOCK, BlockMap, encode_blocks
 from nnvvc.evaluation.fidelity import feature_distance
 from nnvvc.evaluation.networks import TaskNetwork, load_network
@@ -33,7 +34,15 @@ from nnvvc.models.filters import KEY_QP_OFFSET, PictureFilter, load_filter
 from nnvvc.picture import Matrix, Picture
 from nnvvc.training.object_map import object_map
 from nnvvc.training.photos import read_rgb
-from nnvvc.vvc.tools import CodedFormat, DecoderSettings, VvcSettings, decoder, encoder
+from nnvvc.vvc.tools import (
+    CodedFormat,
+    DecoderSettings,
+    VvcSettings,
+    coded_format,
+    decoder,
+    encoder,
+    to_coded,
+)
 
 SCALE = Fraction(1, 2)
 
@@ -48,28 +57,26 @@ class Coded:
 
     def __init__(self, original: Picture, qp: int) -> None:
         self.original, self.qp = original, qp
-        fmt = original.format
-        width, height = (max(2, 2 * round(side * SCALE / 2)) for side in (fmt.width, fmt.height))
-        small = resample(original, width, height)
+        self.scaled = scaled_format(original.format, SCALE)
+        coded = coded_format(self.scaled)
+        small = to_coded(resample(original, self.scaled.width, self.scaled.height), coded)
         settings = VvcSettings(qp=qp, preset="medium", gop="ai", threads=1)
-        stream = b"".join(encoder().encode([small], small.format, Fraction(30), settings))
-        (self.decoded,) = decoder().decode([stream], CodedFormat(small.format), DecoderSettings(threads=1))
+        stream = b"".join(encoder().encode([small], coded, Fraction(30), settings))
+        (self.decoded,) = decoder().decode([stream], CodedFormat(coded), DecoderSettings(threads=1))
         self.bytes = len(stream)
 
     @property
     def plain(self) -> Picture:
         """Enlarged without a filter."""
-        fmt = self.original.format
-        return resample(self.decoded, fmt.width, fmt.height)
+        return restored(self.decoded, self.scaled, self.original.format)
 
     def filtered(self, model: PictureFilter) -> tuple[Picture, BlockMap | None]:
         """As the best filters make it, and which these are."""
-        fmt = self.original.format
-        apply = NeuralFilter(model, self.decoded.format, fmt, SCALE, self.qp - KEY_QP_OFFSET)
+        apply = NeuralFilter(model, self.scaled, self.original.format, SCALE, self.qp - KEY_QP_OFFSET)
+        candidates = apply.candidates(self.decoded, tuple(range(apply.filters)))
         if apply.filters > 1:
-            candidates = apply.candidates(self.decoded, tuple(range(apply.filters)))
             apply.choice = worthwhile_choice(candidates, self.original, 8 * self.bytes)
-        return apply(self.decoded), apply.choice
+        return apply.composed(dict(enumerate(candidates))), apply.choice
 
 
 def block_facts(original: Picture) -> list[tuple[float, float]]:

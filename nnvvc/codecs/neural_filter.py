@@ -1,5 +1,6 @@
 """A filter's network on decoded pictures, in tiles where they are large."""
 
+from collections.abc import Mapping
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
@@ -68,12 +69,15 @@ class NeuralFilter:
 
         layer: 0 for key pictures, else one more than the temporal layer.
         """
+        used = (0,) if self.choice is None else tuple(np.unique(self.choice).tolist())
+        return self.composed(dict(zip(used, self.candidates(picture, used, layer), strict=True)))
+
+    def composed(self, candidates: Mapping[int, Picture]) -> Picture:
+        """The picture that the choice makes of what these filters gave."""
         if self.choice is None:
-            return self.candidates(picture, (0,), layer)[0]
-        chosen = np.unique(self.choice)
-        candidates = self.candidates(picture, tuple(chosen.tolist()))
-        planes = tuple(np.empty_like(plane) for plane in candidates[0].planes)
-        for number, candidate in zip(chosen, candidates, strict=True):
+            return candidates[0]
+        planes = tuple(np.empty_like(plane) for plane in next(iter(candidates.values())).planes)
+        for number, candidate in candidates.items():
             for plane, source, side in zip(
                 planes, candidate.planes, (BLOCK, BLOCK // 2, BLOCK // 2), strict=False
             ):
