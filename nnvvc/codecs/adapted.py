@@ -116,9 +116,10 @@ class AdaptedMuxer:
             if unit.irap or self._last is None:
                 self._before, self._last = self._last, _Group(unit.poc, closed=unit.type in IDR)
                 self._waiting.append(self._last)
-            # Leading pictures come after the key picture that they are shown before.
-            leading = self._before is not None and unit.poc < self._last.key_poc
-            group = self._before if leading and self._before is not None else self._last
+            group = self._last
+            if self._before is not None and unit.poc < group.key_poc:
+                # Leading pictures come after the key picture that they are shown before.
+                group = self._before
             (group.joined or group).bits += 8 * len(unit.tobytes())
             if unit.poc == group.key_poc + 1 and group.joined is None:
                 group.carrier, group.sequence = unit, self._sequence
