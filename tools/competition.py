@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from nnvvc.adapt.loss_networks import loss_network, seen_of_picture
-from nnvvc.codecs.filter_choice import worthwhile_choice
+from nnvvc.codecs.filter_choice import choose_filters
 from nnvvc.codecs.neural_filter import NeuralFilter
 from nnvvc.codecs.scale import restored, scaled_format
 from nnvvc.entropy.block_map import BLOCK, BlockMap, encode_blocks
@@ -73,10 +73,7 @@ class Coded:
     def filtered(self, model: PictureFilter) -> tuple[Picture, BlockMap | None]:
         """As the best filters make it, and which these are."""
         apply = NeuralFilter(model, self.scaled, self.original.format, SCALE, self.qp - KEY_QP_OFFSET)
-        candidates = apply.candidates(self.decoded, tuple(range(apply.filters)))
-        if apply.filters > 1:
-            apply.choice = worthwhile_choice(candidates, self.original, 8 * self.bytes)
-        return apply.composed(dict(enumerate(candidates))), apply.choice
+        return choose_filters(apply, self.decoded, self.original, 8 * self.bytes), apply.choice
 
 
 def block_facts(original: Picture) -> list[tuple[float, float]]:

@@ -33,10 +33,18 @@ def choice_for(
     apply = NeuralFilter(installed_filter(used), scaled, original.format, header.scale, qp)
     if apply.filters == 1 or unit.size is None:
         return b""
-    picture = still_picture(chunks, unit)
+    choose_filters(apply, still_picture(chunks, unit), original, 8 * sum(map(len, chunks)))
+    return b"" if apply.choice is None else encode_blocks(apply.choice, apply.filters)
+
+
+def choose_filters(apply: NeuralFilter, picture: Picture, original: Picture, stream_bits: int) -> Picture:
+    """What machines see of a decoded picture of so many bits with the best choice of filters, which `apply`
+    keeps. Raises ConfigError where there is a choice, and the loss networks are not there.
+    """
     candidates = apply.candidates(picture, tuple(range(apply.filters)))
-    blocks = worthwhile_choice(candidates, original, 8 * sum(map(len, chunks)))
-    return b"" if blocks is None else encode_blocks(blocks, apply.filters)
+    if apply.filters > 1:
+        apply.choice = worthwhile_choice(candidates, original, stream_bits)
+    return apply.composed(dict(enumerate(candidates)))
 
 
 def worthwhile_choice(candidates: Sequence[Picture], original: Picture, stream_bits: int) -> BlockMap | None:

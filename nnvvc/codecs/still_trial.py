@@ -6,7 +6,7 @@ from fractions import Fraction
 from nnvvc.bitstream.access_unit import AccessUnits
 from nnvvc.bitstream.header import Pipeline, StreamHeader
 from nnvvc.bitstream.nal import split_annex_b
-from nnvvc.codecs.filter_choice import still_picture
+from nnvvc.codecs.filter_choice import choose_filters, still_picture
 from nnvvc.codecs.filtering import filter_in, filters_for, key_slice_qp
 from nnvvc.codecs.neural_filter import NeuralFilter, installed_filter
 from nnvvc.codecs.quality_choice import EQUAL_RATE, Trial, chosen_coding
@@ -40,20 +40,19 @@ def vvc_trial(picture: Picture, video: VideoFormat, scale: Fraction, options: En
     def trial(qp: int) -> tuple[Picture, int]:
         settings = replace(options.vvc, qp=qp)
         chunks = list(encoder(options.encoder).encode([small], coded, header.source.fps, settings))
-        return _shown(chunks, header, scaled, picture.format), sum(map(len, chunks))
+        return _shown(chunks, header, scaled, picture), sum(map(len, chunks))
 
     return trial
 
 
-def _shown(
-    chunks: list[bytes], header: StreamHeader, scaled: PictureFormat, target: PictureFormat
-) -> Picture:
+def _shown(chunks: list[bytes], header: StreamHeader, scaled: PictureFormat, original: Picture) -> Picture:
     """What machines see of a coded picture."""
     units = AccessUnits(split_annex_b(chunks))
     unit = next(iter(units))
     picture = still_picture(chunks, unit)
     used = filter_in(header, "machines")
     if used is None:
-        return restored(picture, scaled, target)
+        return restored(picture, scaled, original.format)
     qp = key_slice_qp(unit, units.sets)
-    return NeuralFilter(installed_filter(used), scaled, target, header.scale, qp)(picture)
+    apply = NeuralFilter(installed_filter(used), scaled, original.format, header.scale, qp)
+    return choose_filters(apply, picture, original, 8 * sum(map(len, chunks)))
