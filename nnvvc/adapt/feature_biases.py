@@ -3,7 +3,6 @@ comes nearer to what they see in the originals.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import count
 
@@ -13,6 +12,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from nnvvc.adapt import block_choice
+from nnvvc.adapt.biases import Sample
 from nnvvc.adapt.descent import Values, descend
 from nnvvc.adapt.loss_networks import STRIDE, block_side, loss_network
 from nnvvc.entropy.block_map import BLOCK
@@ -35,23 +35,10 @@ PIXEL_WEIGHT = 20.0
 """Of the squared error of RGB in 0..1, as in training: what pleases loss networks alone is often a shift."""
 
 
-@dataclass(frozen=True)
-class FeatureSample:
-    """One decoded picture and its original, as filters take planes. scale: it was coded at. layer: see
-    `condition`.
-    """
-
-    luma: Tensor
-    chroma: Tensor
-    wanted: Tensor
-    wanted_chroma: Tensor
-    scale: Fraction
-    layer: int
-
-
 def optimise(
     adaptable: Adaptable[PictureFilter],
-    samples: Sequence[FeatureSample],
+    samples: Sequence[Sample],
+    scale: Fraction,
     qp: int,
     matrix: Matrix,
     start: Values,
@@ -60,8 +47,8 @@ def optimise(
 ) -> Values:
     """Values with less feature loss on the samples than `start`, after `seconds` at most.
 
-    Pictures that are too small to be looked at give `start` back. Raises ConfigError where the loss networks
-    are not there.
+    scale: that the pictures are coded at. Pictures that are too small to be looked at give `start` back.
+    Raises ConfigError where the loss networks are not there.
     """
     height, width = samples[0].wanted.shape[2:]
     reduced = Fraction(block_side(height, width), BLOCK)
@@ -71,11 +58,11 @@ def optimise(
     rng = np.random.default_rng(seed)
     names, steps = list(block_choice.FEATURES), count()
     weights = torch.tensor([KR_KB[matrix]])
-    given = torch.tensor([float(qp)]), torch.tensor([float(samples[0].scale)]), enlargement(samples[0].scale)
+    given = torch.tensor([float(qp)]), torch.tensor([float(scale)]), enlargement(scale)
 
     def loss(change: Tensor) -> Tensor:
         sample = samples[int(rng.integers(len(samples)))]
-        luma, chroma, wanted, wanted_chroma = _part(sample, grid, rng)
+        luma, chroma, wanted, wanted_chroma = _part(sample, scale, grid, rng)
         name = names[next(steps) % len(names)]
         network, outputs = loss_network(name), block_choice.FEATURES[name]
         layer = torch.tensor([float(sample.layer)])
@@ -93,7 +80,7 @@ def optimise(
 
 
 def _part(
-    sample: FeatureSample, grid: int, rng: np.random.Generator
+    sample: Sample, scale: Fraction, grid: int, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The same random part of decoded and original planes. grid: its sides are multiples of this."""
     spans = []
@@ -101,12 +88,12 @@ def _part(
         length = min(CROP // STRIDE, side // grid) * grid
         spans.append((ALIGNMENT * int(rng.integers((side - length) // ALIGNMENT + 1)), length))
     parts = []
-    for plane, scale in (
-        (sample.luma, sample.scale),
-        (sample.chroma, sample.scale / 2),
+    for plane, factor in (
+        (sample.luma, scale),
+        (sample.chroma, scale / 2),
         (sample.wanted, Fraction(1)),
         (sample.wanted_chroma, Fraction(1, 2)),
     ):
-        (y, rows), (x, columns) = ((int(start * scale), int(length * scale)) for start, length in spans)
+        (y, rows), (x, columns) = ((int(start * factor), int(length * factor)) for start, length in spans)
         parts.append(plane[..., y : y + rows, x : x + columns])
     return parts[0], parts[1], parts[2], parts[3]

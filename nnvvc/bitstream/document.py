@@ -46,7 +46,7 @@ stream of any other.
 | a learned picture, with what its VVC slices had to say | payload kind 1 or 4, in their place |
 | `period_hash` over the decoded pictures of an intra period | payload kind 16, at the period's end |
 | description and activation of filters | SEI messages 210 and 211 of H.274 |
-| an update of the filter for people | SEI message 210, with SEI message 5 where it is long: `filter_update` |
+| an update of a video filter | SEI message 210, with SEI message 5 where it is long: `filter_update` |
 
 Widths: `u(n)` is n bits, `ue` and `se` are Exp-Golomb codes, `st` a string that ends in a zero byte, `leb128`
 seven bits a byte with the low ones first, `align` zero bits up to the next byte. Conditions and counts are

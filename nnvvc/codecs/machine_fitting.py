@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nnvvc.adapt.biases import Sample
 from nnvvc.adapt.block_choice import EXCHANGE
 from nnvvc.adapt.descent import Values
-from nnvvc.adapt.feature_biases import FeatureSample, optimise
+from nnvvc.adapt.feature_biases import optimise
 from nnvvc.adapt.loss_networks import PictureLoss
 from nnvvc.bitstream.header import StreamHeader
 from nnvvc.codecs.filter_planes import to_tensors
@@ -30,7 +31,7 @@ class MachineSample:
     """picture: as decoded. loss: of what a filter makes of it; unfiltered: that without one."""
 
     picture: Picture
-    planes: FeatureSample
+    planes: Sample
     loss: PictureLoss
     unfiltered: float
 
@@ -56,7 +57,7 @@ class MachineFitting:
 
     def sample(self, picture: Picture, original: Picture, layer: int) -> MachineSample:
         wanted = to_tensors(original.with_chroma(Chroma.C420), self._target)
-        planes = FeatureSample(*to_tensors(picture, self._scaled), *wanted, self._scale, layer)
+        planes = Sample(*to_tensors(picture, self._scaled), *wanted, layer)
         loss = PictureLoss(original)
         return MachineSample(picture, planes, loss, loss(restored(picture, self._scaled, self._target)))
 
@@ -67,6 +68,7 @@ class MachineFitting:
         return optimise(
             self._adaptable,
             fitted_to,
+            self._scale,
             key_qp + KEY_QP_OFFSET,
             self._target.effective_matrix,
             start,
