@@ -122,12 +122,16 @@ class Analysis(nn.Module):
         self.sixteenth = Residual(c.sixteenth, leaky=True)
         self.outlet = Conv(c.sixteenth, c.latents, 3, wide=True, zero=True)
 
+    def linear_path(self, planes: Tensor) -> Tensor:
+        """The latents without corrections."""
+        result: Tensor = self.linear(F.pixel_unshuffle(F.pixel_unshuffle(planes, 2), 2))
+        return result
+
     def forward(self, planes: Tensor, q: Tensor) -> Tensor:
-        quarter = F.pixel_unshuffle(planes, 2)
-        linear: Tensor = self.linear(F.pixel_unshuffle(quarter, 2))
+        linear = self.linear_path(planes)
         if not self.corrections:
             return linear
-        x = self.quarter(self.inlet(quarter, q))
+        x = self.quarter(self.inlet(F.pixel_unshuffle(planes, 2), q))
         x = self.eighth(self.down8(x))
         x = self.sixteenth(self.down16(x))
         result: Tensor = linear + self.outlet(x)
@@ -150,6 +154,10 @@ class Synthesis(nn.Module):
         self.merge = Conv(c.quarter + 48, c.quarter, 3, conditioned=True)
         self.quarter = Residual(c.quarter)
         self.outlet = Conv(c.quarter, 24, 3, wide=True, zero=True)
+
+    def linear_path(self, latents: Tensor) -> Tensor:
+        """The planes without corrections."""
+        return F.pixel_shuffle(F.pixel_shuffle(self.linear(latents), 2), 2)
 
     def forward(self, latents: Tensor, q: Tensor) -> Tensor:
         linear = F.pixel_shuffle(self.linear(latents), 2)
@@ -258,6 +266,30 @@ class Lic(nn.Module):
     def hyper_scales(self, q: Tensor) -> Tensor:
         """log2 of the standard deviations of the hyper-latents: (B, hyper)."""
         return interpolate(self.hyper_scale, q)
+
+    @torch.no_grad()
+    def rotate(self, rotation: Tensor, deviation: Tensor) -> None:
+        """Let the latents be other components of the same linear transforms.
+
+        rotation (latents, latents): columns are the new components in the old ones, all in levels. deviation
+        (latents,): standard deviations of the new ones in levels. Gains are forgotten; of the corrections
+        the analysis's are switched off, and the synthesis's inlet keeps what is odd in the latents.
+        """
+        old = torch.exp2(self.log_deviation)
+        forward, inverse = self.analysis.linear, self.synthesis.linear
+        kernel = torch.einsum("cijk,cd->dijk", forward.weight() * old[:, None, None, None], rotation)
+        forward.start(kernel / deviation[:, None, None, None], forward.scale * (old / deviation)[:, None])
+        kernel = torch.einsum("cijk,cd->dijk", inverse.weight() / old[:, None, None, None], rotation)
+        inverse.start(kernel * deviation[:, None, None, None], inverse.scale * (deviation / old)[:, None])
+        self.log_deviation.copy_(torch.log2(deviation))
+        self.log_gain.zero_()
+        self.analysis.outlet.weight.zero_()
+        self.analysis.outlet.bias.zero_()
+        inlet = self.synthesis.inlet.weight
+        positive, negative = inlet.chunk(2, 1)
+        change = rotation / old[:, None] * deviation
+        odd = torch.einsum("ocjk,cd->odjk", (positive - negative) / 2, change)
+        inlet.copy_(torch.cat([odd, -odd], 1))
 
     @torch.no_grad()
     def start_hyper(self, latents: Tensor) -> None:

@@ -9,7 +9,13 @@ def reduced_precision(device: str = "cpu", wanted: bool = True) -> torch.autocas
     """Inside, networks multiply in bfloat16, where the device does so in hardware: emulated it is some ten
     times slower than float32. device: a torch device type. wanted: false for float32 everywhere.
     """
-    return torch.autocast(device, torch.bfloat16, enabled=wanted and (device != "cpu" or has_bfloat16()))
+    enabled = wanted and product_dtype(device) == torch.bfloat16
+    return torch.autocast(device, torch.bfloat16, enabled=enabled)
+
+
+def product_dtype(device: str = "cpu") -> torch.dtype:
+    """The type in which the device multiplies matrices fastest, where bfloat16 is exact enough."""
+    return torch.bfloat16 if device != "cpu" or has_bfloat16() else torch.float32
 
 
 @cache

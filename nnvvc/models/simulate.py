@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nnvvc.models.layers import ste_round
-from nnvvc.models.lic import HYPER_FEATURE_SCALE, Lic
+from nnvvc.models.lic import HYPER_FEATURE_SCALE, LATENT_STRIDE, Lic
 from nnvvc.models.planes import LEVELS
 
 _LOGISTIC = math.sqrt(3.0) / math.pi
@@ -44,12 +44,11 @@ def choose_symbols(offset: Tensor, log_scale: Tensor, weight: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Pass:
-    """What one pass of the model gives: planes (B, 6, H/2, W/2), decoded latents (B, latents, H/16, W/16) in
-    quantiser steps, and bits of latents and hyper-latents (B,).
+class Coded:
+    """Latents as they are coded: decoded (B, latents, H/16, W/16) in quantiser steps, and bits of latents and
+    hyper-latents (B,).
     """
 
-    planes: Tensor
     decoded: Tensor
     bits: Tensor
     hyper_bits: Tensor
@@ -57,7 +56,15 @@ class Pass:
     @property
     def rate(self) -> Tensor:
         """Bits per luma sample, (B,)."""
-        return (self.bits + self.hyper_bits) / (4 * self.planes.shape[2] * self.planes.shape[3])
+        rows, columns = self.decoded.shape[2:]
+        return (self.bits + self.hyper_bits) / (LATENT_STRIDE**2 * rows * columns)
+
+
+@dataclass(frozen=True)
+class Pass(Coded):
+    """What one pass of the model gives: planes (B, 6, H/2, W/2) beside."""
+
+    planes: Tensor
 
 
 def simulate(model: Lic, planes: Tensor, q: Tensor, profile: str, noise: bool) -> Pass:
@@ -80,6 +87,29 @@ def simulate_latents(
     others: bool = False,
 ) -> Pass:
     """The same from latents (B, latents, H/16, W/16) and hyper-latents (B, hyper, H/64, W/64) on.
+
+    others: as of `code_latents`.
+    """
+    coded = code_latents(model, latents, hyper, q, profile, noise, others)
+    planes = model.synthesis(in_units(model, coded, q), q)
+    return Pass(coded.decoded, coded.bits, coded.hyper_bits, planes)
+
+
+def in_units(model: Lic, coded: Coded, q: Tensor) -> Tensor:
+    """Decoded latents in their own unit."""
+    return coded.decoded * torch.exp2(model.log_steps(q))[:, :, None, None]
+
+
+def code_latents(
+    model: Lic,
+    latents: Tensor,
+    hyper: Tensor,
+    q: Tensor,
+    profile: str,
+    noise: bool,
+    others: bool = False,
+) -> Coded:
+    """As `simulate_latents`, without the synthesis.
 
     others: gradients of bits tell what a decoded value does to the bits of those that follow it, not what it
     costs itself.
@@ -124,7 +154,7 @@ def simulate_latents(
         canvas = canvas.clone()
         for (dy, dx), value in zip(step.phases, decoded, strict=True):
             canvas[:, part, dy::2, dx::2] = value
-    return Pass(model.synthesis(canvas, q), canvas * torch.exp2(-log_steps), bits, hyper_bits)
+    return Coded(canvas * torch.exp2(-log_steps), bits, hyper_bits)
 
 
 def squared_error(planes: Tensor, original: Tensor, chroma_weights: tuple[float, float]) -> Tensor:

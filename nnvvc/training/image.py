@@ -17,14 +17,20 @@ from nnvvc.files import atomic_path
 from nnvvc.media.colour import rgb_to_picture
 from nnvvc.models.image import config_from, save_model
 from nnvvc.models.layers import RATES, set_rounding, set_slope
-from nnvvc.models.lic import HYPER_STRIDE, Lic, rate_lambda
+from nnvvc.models.lic import FIRST_STEP, HYPER_STRIDE, Lic, rate_lambda
 from nnvvc.models.planes import LEVELS, planes_of_picture
 from nnvvc.models.simulate import simulate, squared_error
 from nnvvc.picture import Matrix
 from nnvvc.training.calibrate import rates_of_qps
 from nnvvc.training.fit_tables import fit_tables
 from nnvvc.training.photos import Photos, data_folder, read_rgb
+from nnvvc.training.sparse_basis import sparse_rotation
 
+SPARSE_CROPS = 1440
+"""Crops of 192x192 that the sparse basis is found on."""
+SPARSE_RATES = (22, 27, 32, 37, 42, 47)
+DEAD_ZONE = 0.8
+"""A component below this share of its quantiser step is not worth its bits, about."""
 HELD_OUT_SIZE = 384
 """Largest side of the centre crops that the held-out score is taken on."""
 
@@ -40,7 +46,9 @@ class ImageTask:
     none from `slope_until` on. noise_until: the rate is that of noisy, not of rounded values, until then.
     calibration: the luma PSNR that each QP should give on the held-out pictures;
     rate_offset: without it, the rate index less the QP.
-    start: a checkpoint of a run whose weights to start from; they are held at the scales of `learn_finely`.
+    start: a checkpoint of a run whose weights to start from, but for those that begin like one of `fresh`;
+    they are held at the scales of `learn_finely`. sparse: rounds of making the components of the linear
+    transforms sparse (`sparse_basis`) before anything is trained; the probability model should be fresh then.
     """
 
     def __init__(
@@ -64,6 +72,7 @@ class ImageTask:
         limit: int | None = None,
         calibration: dict[int, float] | None = None,
         rate_offset: float = 0.0,
+        sparse: int = 0,
     ) -> None:
         self.model = Lic(config_from(config or {}))
         self.progress = 0.0
@@ -88,6 +97,8 @@ class ImageTask:
             weights = state["model"] | state["average"]
             taken = {k: v for k, v in weights.items() if not k.startswith(tuple(fresh))}
             self.model.load_state_dict(taken, strict=False)
+        if sparse:
+            self._make_sparse(sparse)
         self.model.learn_finely()
         if any(k.startswith("hyper_") and k not in taken for k in self.model.state_dict()):
             self._start_hyper()
@@ -98,6 +109,19 @@ class ImageTask:
         blocks = F.pixel_unshuffle(planes * LEVELS, 8).permute(0, 2, 3, 1).reshape(-1, 384).double()
         covariance = blocks.T @ blocks / blocks.shape[0]
         self.model.start_from_klt(covariance, self.chroma_weights)
+
+    @torch.no_grad()
+    def _make_sparse(self, rounds: int) -> None:
+        model, rng = self.model, np.random.default_rng(3)
+        levels = torch.exp2(model.log_deviation)[:, None, None]
+        drawn = (self.photos.planes(rng, 8, 192) for _ in range(SPARSE_CROPS // 8))
+        latents = torch.cat([model.analysis.linear_path(planes) * levels for planes in drawn])
+        vectors = latents.permute(0, 2, 3, 1).reshape(-1, latents.shape[1])
+        steps = [FIRST_STEP * 2 ** ((q - 4) / 6) for q in SPARSE_RATES]
+        rotation = sparse_rotation(vectors, [DEAD_ZONE * s for s in steps], rounds)
+        deviation = (vectors @ rotation).square().mean(0).sqrt()
+        order = deviation.argsort(descending=True)
+        model.rotate(rotation[:, order], deviation[order])
 
     def _start_hyper(self) -> None:
         planes = self.photos.planes(np.random.default_rng(2), 100, 256)
@@ -126,6 +150,10 @@ class ImageTask:
         result = simulate(self.model, planes, q, batch["profile"], noise=self.progress < self.noise_until)
         rate = result.rate
         error = squared_error(result.planes, planes, self.chroma_weights)
+        return self.balanced(rate, error, q)
+
+    def balanced(self, rate: Tensor, error: Tensor, q: Tensor) -> tuple[Tensor, dict[str, float]]:
+        """The loss of bits and squared errors (B,), and what is logged."""
         # Rates halve every 5 steps of q: without a balance the fine end would drown the coarse one.
         weight = torch.exp2((q - 37.0) / 5.0 * self.rate_balance)
         loss = (weight * (rate + error / rate_lambda(q))).mean()

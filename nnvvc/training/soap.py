@@ -1,7 +1,8 @@
 """Adam in the eigenbasis of each weight's gradients: fewer steps than Adam where terms of a loss pull apart.
 
 SOAP (Vyas et al., arXiv 2409.11321); what it does for learned image compression is in Zhang and Zhu, arXiv
-2601.20769. Rotations are matrix products in bfloat16, which cost little beside the networks themselves.
+2601.20769. Rotations are matrix products in bfloat16, where that is fast: they cost little beside the
+networks then.
 """
 
 from collections.abc import Iterable
@@ -10,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim.adam import adam
+
+from nnvvc.models.precision import product_dtype
 
 LARGEST_SIDE = 256
 """Sides of a weight matrix larger than this are not rotated."""
@@ -24,7 +27,7 @@ class _Basis:
     def start(gram: Tensor) -> dict[str, Tensor]:
         damped = gram + 1e-12 * torch.eye(len(gram), device=gram.device)
         vectors = torch.linalg.eigh(damped)[1].flip(1).contiguous()
-        return {"gram": gram, "vectors": vectors, "rotation": vectors.bfloat16()}
+        return {"gram": gram, "vectors": vectors, "rotation": vectors.to(_type(vectors))}
 
     @staticmethod
     def refresh(basis: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -33,7 +36,7 @@ class _Basis:
         order = torch.einsum("ij,ij->j", old, gram @ old).argsort(descending=True)
         ordered = old[:, order]
         basis["vectors"] = torch.linalg.qr(gram @ ordered)[0]
-        basis["rotation"] = basis["vectors"].bfloat16()
+        basis["rotation"] = basis["vectors"].to(_type(gram))
         return order, basis["vectors"].T @ ordered
 
 
@@ -119,7 +122,7 @@ class Soap(torch.optim.Optimizer):
         """The gradient in the eigenbasis; takes it into the bases' statistics."""
         if "left" not in state and "right" not in state:
             return matrix
-        x = g = matrix.bfloat16()
+        x = g = matrix.to(_type(matrix))
         if "left" in state:
             state["left"]["gram"].lerp_((g @ g.T).float(), 1 - decay)
             x = _rotation(state, "left").T @ x
@@ -132,7 +135,7 @@ class Soap(torch.optim.Optimizer):
     def _back(state: dict[str, Any], update: Tensor) -> Tensor:
         if "left" not in state and "right" not in state:
             return update
-        x = update.bfloat16()
+        x = update.to(_type(update))
         if "left" in state:
             x = _rotation(state, "left") @ x
         if "right" in state:
@@ -153,7 +156,11 @@ class Soap(torch.optim.Optimizer):
 
 def _rotation(state: dict[str, Any], side: str) -> Tensor:
     result: Tensor = state[side]["rotation"]
-    return result.bfloat16()  # a state that was loaded comes in the type of its parameter
+    return result.to(_type(result))  # a state that was loaded comes in the type of its parameter
+
+
+def _type(x: Tensor) -> torch.dtype:
+    return product_dtype(x.device.type)
 
 
 def _matrix(x: Tensor, like: Tensor) -> Tensor:

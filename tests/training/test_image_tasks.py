@@ -14,6 +14,7 @@ from nnvvc.models.image import ImageModel
 from nnvvc.training import image_machines
 from nnvvc.training.image import ImageTask
 from nnvvc.training.image_machines import MachinesTask
+from nnvvc.training.image_parts import ProbabilityTask, SynthesisTask
 from tests.codecs.loss_networks import use_loss_networks
 from tests.models.tiny_image import CONFIG
 from tests.training.test_filter_task import photo
@@ -42,27 +43,56 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     return task
 
 
-@pytest.mark.parametrize("kind", [ImageTask, MachinesTask])
-def test_it_learns_and_what_it_exports_is_a_model(kind: type[ImageTask], make: Make, tmp_path: Path) -> None:
-    task = make(kind, rate_offset=-5.0, profiles={"base": 1.0})
+def _losses(task: ImageTask) -> list[float]:
+    """Of twelve steps on one batch."""
     batch = next(task.batches(0))
-    optimiser = torch.optim.Adam(task.model.parameters(), 2e-3)
+    optimiser = torch.optim.Adam([p for p in task.model.parameters() if p.requires_grad], 2e-3)
     losses = []
     for _ in range(12):
         torch.manual_seed(1)
         loss, facts = task.loss(batch)
+        assert facts["mse"] > 0
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         losses.append(float(loss.detach()))
+    return losses
+
+
+@pytest.mark.parametrize("kind", [ImageTask, MachinesTask])
+def test_it_learns_and_what_it_exports_is_a_model(kind: type[ImageTask], make: Make, tmp_path: Path) -> None:
+    task = make(kind, rate_offset=-5.0, profiles={"base": 1.0})
+    losses = _losses(task)
     assert losses[-1] < losses[0]
-    assert facts["bpp"] > 0
     assert "score" in task.validate()
     task.export(tmp_path, {"steps": 12})
     model = ImageModel.load(tmp_path / "image.safetensors")
     assert float(model.rates.rate[37]) == 32
     card = json.loads((tmp_path / "image.json").read_text())
     assert card["sha256"] == model.digest.hex() and card["steps"] == 12
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [(ImageTask, {"sparse": 5}), (ProbabilityTask, {"kept": 8}), (SynthesisTask, {"kept": 8})],
+)
+def test_it_learns_from_a_sparse_basis_and_in_parts(
+    kind: type[ImageTask], options: dict[str, Any], make: Make
+) -> None:
+    losses = _losses(make(kind, **options))
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "trained"),
+    [(ProbabilityTask, ("hyper", "context", "log_gain")), (SynthesisTask, ("synthesis",))],
+)
+def test_parts_leave_the_others_alone(kind: type[ImageTask], trained: tuple[str, ...], make: Make) -> None:
+    task = make(kind, kept=8)
+    loss, _ = task.loss(next(task.batches(0)))
+    loss.backward()  # type: ignore[no-untyped-call]
+    moved = {n for n, p in task.model.named_parameters() if p.grad is not None and p.grad.any()}
+    assert moved and all(n.startswith(trained) for n in moved)
 
 
 def test_machines_weights_start_from_the_peoples(make: Make, tmp_path: Path) -> None:
