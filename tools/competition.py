@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 import torch
 
+from nnvvc.adapt.block_choice import BlockLosses
 from nnvvc.adapt.loss_networks import loss_network, seen_of_picture
 from nnvvc.codecs.filter_choice import choose_filters
 from nnvvc.codecs.neural_filter import NeuralFilter
@@ -57,6 +58,7 @@ class Coded:
 
     def __init__(self, original: Picture, qp: int) -> None:
         self.original, self.qp = original, qp
+        self.losses = BlockLosses(original)
         self.scaled = scaled_format(original.format, SCALE)
         coded = coded_format(self.scaled)
         small = to_coded(resample(original, self.scaled.width, self.scaled.height), coded)
@@ -73,7 +75,7 @@ class Coded:
     def filtered(self, model: PictureFilter) -> tuple[Picture, BlockMap | None]:
         """As the best filters make it, and which these are."""
         apply = NeuralFilter(model, self.scaled, self.original.format, SCALE, self.qp - KEY_QP_OFFSET)
-        return choose_filters(apply, self.decoded, self.original, 8 * self.bytes), apply.choice
+        return choose_filters(apply, self.decoded, self.losses, 8 * self.bytes), apply.choice
 
 
 def block_facts(original: Picture) -> list[tuple[float, float]]:

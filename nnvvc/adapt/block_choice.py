@@ -1,10 +1,12 @@
 """An encoder's choice among filters for machines, block by block, by the features of the loss networks."""
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from nnvvc.adapt.loss_networks import loss_network, seen_of_picture
 from nnvvc.entropy.block_map import BlockMap, map_shape
@@ -26,14 +28,14 @@ CHANGE_BITS = 4.0
 
 
 def price_of_bits(losses: NDArray[np.float32], stream_bits: int) -> float:
-    """Mean feature loss that a bit is worth, in a picture of so many bits; losses: of `block_losses`."""
+    """Mean feature loss that a bit is worth, in a picture of so many bits; losses: of `BlockLosses`."""
     return EXCHANGE * float(losses[0].mean()) / stream_bits
 
 
 def choose(losses: NDArray[np.float32], price: float) -> BlockMap:
     """Number of the best candidate of every block, changes weighed at `price` a bit.
 
-    losses: (candidates, rows, columns), of `block_losses`.
+    losses: (candidates, rows, columns), of `BlockLosses`.
     """
     candidates, rows, columns = losses.shape
     blocks = np.zeros((rows, columns), np.uint8)
@@ -54,13 +56,28 @@ def gain(losses: NDArray[np.float32], blocks: BlockMap) -> float:
     return float((losses[0] - chosen).mean())
 
 
-@torch.inference_mode()
-def block_losses(candidates: Sequence[Picture], original: Picture) -> NDArray[np.float32]:
-    """(candidates, rows, columns): feature loss in every block, the mean over the networks."""
-    grid = map_shape(original.format.width, original.format.height)
-    pictures = [seen_of_picture(p) for p in (original, *candidates)]
-    total = torch.zeros(len(candidates), *grid)
-    for name, outputs in FEATURES.items():
-        wanted, *found = (loss_network(name)(p, outputs) for p in pictures)
-        total += torch.cat([feature_loss(f, wanted, grid) for f in found])
-    return (total / len(FEATURES)).numpy()
+class BlockLosses:
+    """Feature loss of candidates for one picture in each of its blocks.
+
+    The original's features are taken when first asked for, which raises ConfigError where the loss networks
+    are not there.
+    """
+
+    def __init__(self, original: Picture) -> None:
+        self._original = original
+        self._grid = map_shape(original.format.width, original.format.height)
+
+    @cached_property
+    def _wanted(self) -> dict[str, list[Tensor]]:
+        picture = seen_of_picture(self._original)
+        return {name: loss_network(name)(picture, outputs) for name, outputs in FEATURES.items()}
+
+    @torch.inference_mode()
+    def __call__(self, candidates: Sequence[Picture]) -> NDArray[np.float32]:
+        """(candidates, rows, columns): the mean over the networks."""
+        pictures = [seen_of_picture(p) for p in candidates]
+        total = torch.zeros(len(candidates), *self._grid)
+        for name, wanted in self._wanted.items():
+            found = (loss_network(name)(p, FEATURES[name]) for p in pictures)
+            total += torch.cat([feature_loss(f, wanted, self._grid) for f in found])
+        return (total / len(FEATURES)).numpy()

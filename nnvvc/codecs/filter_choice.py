@@ -2,7 +2,10 @@
 
 from collections.abc import Sequence
 
-from nnvvc.adapt.block_choice import block_losses, choose, gain, price_of_bits
+import numpy as np
+from numpy.typing import NDArray
+
+from nnvvc.adapt.block_choice import BlockLosses, choose, gain, price_of_bits
 from nnvvc.adapt.loss_networks import available
 from nnvvc.bitstream.access_unit import AccessUnit, AccessUnits
 from nnvvc.bitstream.header import StreamHeader
@@ -33,28 +36,30 @@ def choice_for(
     apply = NeuralFilter(installed_filter(used), scaled, original.format, header.scale, qp)
     if apply.filters == 1 or unit.size is None:
         return b""
-    choose_filters(apply, still_picture(chunks, unit), original, 8 * sum(map(len, chunks)))
+    choose_filters(apply, still_picture(chunks, unit), BlockLosses(original), 8 * sum(map(len, chunks)))
     return b"" if apply.choice is None else encode_blocks(apply.choice, apply.filters)
 
 
-def choose_filters(apply: NeuralFilter, picture: Picture, original: Picture, stream_bits: int) -> Picture:
+def choose_filters(
+    apply: NeuralFilter, picture: Picture, block_losses: BlockLosses, stream_bits: int
+) -> Picture:
     """What machines see of a decoded picture of so many bits with the best choice of filters, which `apply`
-    keeps. Raises ConfigError where there is a choice, and the loss networks are not there.
+    keeps. block_losses: those of the original. Raises ConfigError where there is a choice, and the loss
+    networks are not there.
     """
     candidates = apply.candidates(picture, tuple(range(apply.filters)))
     if apply.filters > 1:
-        apply.choice = worthwhile_choice(candidates, original, stream_bits)
+        apply.choice = worthwhile_choice(block_losses(candidates), stream_bits)
     return apply.composed(dict(enumerate(candidates)))
 
 
-def worthwhile_choice(candidates: Sequence[Picture], original: Picture, stream_bits: int) -> BlockMap | None:
+def worthwhile_choice(losses: NDArray[np.float32], stream_bits: int) -> BlockMap | None:
     """The best candidate of every block of a picture of so many bits; None where saying so is worth less
-    than it costs. Raises ConfigError where the loss networks are not there.
+    than it costs. losses: of `BlockLosses`.
     """
-    losses = block_losses(candidates, original)
     price = price_of_bits(losses, stream_bits)
     blocks = choose(losses, price)
-    cost = 8 * len(encode_blocks(blocks, len(candidates)))
+    cost = 8 * len(encode_blocks(blocks, len(losses)))
     return blocks if gain(losses, blocks) > price * cost else None
 
 

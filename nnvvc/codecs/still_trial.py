@@ -3,6 +3,7 @@
 from dataclasses import replace
 from fractions import Fraction
 
+from nnvvc.adapt.block_choice import BlockLosses
 from nnvvc.bitstream.access_unit import AccessUnits
 from nnvvc.bitstream.header import Pipeline, StreamHeader
 from nnvvc.bitstream.nal import split_annex_b
@@ -25,12 +26,15 @@ def best_coding(
     Raises ConfigError where the loss networks are not there, and what the VVC tools raise.
     """
     scales = EQUAL_RATE if options.scale is None else [usual]
-    trials = {scale: vvc_trial(picture, video, scale, options) for scale in scales}
+    losses = BlockLosses(picture)
+    trials = {scale: vvc_trial(picture, video, scale, options, losses) for scale in scales}
     return chosen_coding(picture, options.vvc.qp, usual, trials)
 
 
-def vvc_trial(picture: Picture, video: VideoFormat, scale: Fraction, options: EncodeOptions) -> Trial:
-    """The trial of a picture coded at `scale`; it raises what the VVC tools raise."""
+def vvc_trial(
+    picture: Picture, video: VideoFormat, scale: Fraction, options: EncodeOptions, losses: BlockLosses
+) -> Trial:
+    """The trial of a picture coded at `scale`; it raises what the VVC tools raise. losses: the picture's."""
     models = filters_for(options.filter, scale, still=True)
     header = StreamHeader(Pipeline.VVC, video, scale, models)
     scaled = scaled_format(video.picture, scale)
@@ -40,19 +44,25 @@ def vvc_trial(picture: Picture, video: VideoFormat, scale: Fraction, options: En
     def trial(qp: int) -> tuple[Picture, int]:
         settings = replace(options.vvc, qp=qp)
         chunks = list(encoder(options.encoder).encode([small], coded, header.source.fps, settings))
-        return _shown(chunks, header, scaled, picture), sum(map(len, chunks))
+        return _shown(chunks, header, scaled, picture.format, losses), sum(map(len, chunks))
 
     return trial
 
 
-def _shown(chunks: list[bytes], header: StreamHeader, scaled: PictureFormat, original: Picture) -> Picture:
+def _shown(
+    chunks: list[bytes],
+    header: StreamHeader,
+    scaled: PictureFormat,
+    original: PictureFormat,
+    losses: BlockLosses,
+) -> Picture:
     """What machines see of a coded picture."""
     units = AccessUnits(split_annex_b(chunks))
     unit = next(iter(units))
     picture = still_picture(chunks, unit)
     used = filter_in(header, "machines")
     if used is None:
-        return restored(picture, scaled, original.format)
+        return restored(picture, scaled, original)
     qp = key_slice_qp(unit, units.sets)
-    apply = NeuralFilter(installed_filter(used), scaled, original.format, header.scale, qp)
-    return choose_filters(apply, picture, original, 8 * sum(map(len, chunks)))
+    apply = NeuralFilter(installed_filter(used), scaled, original, header.scale, qp)
+    return choose_filters(apply, picture, losses, 8 * sum(map(len, chunks)))

@@ -6,14 +6,42 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nnvvc.errors import ConfigError
+from nnvvc.models import tasknets
 from nnvvc.models.tasknets import OnnxNetwork, TaskNetwork, feature_loss
 
 onnx = pytest.importorskip("onnx")
 
 
 OUTPUTS = ("feat8", "average", "pred", "unused")
+
+
+@given(
+    st.integers(1, 5),
+    st.integers(1, 3),
+    st.integers(0, 2),
+    st.integers(6, 13),
+    st.integers(6, 13),
+    st.booleans(),
+)
+def test_maxima_of_views_are_max_pooling(
+    side: int, stride: int, pad: int, height: int, width: int, ceil: bool
+) -> None:
+    pad = min(pad, side // 2)
+    x = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(height * width))
+    attributes = {
+        "kernel_shape": [side, side],
+        "strides": [stride, stride],
+        "pads": [pad] * 4,
+        "ceil_mode": int(ceil),
+    }
+    expected = torch.nn.functional.max_pool2d(x, side, stride, pad, ceil_mode=ceil)
+    assert torch.equal(tasknets._max_pool(attributes, x), expected)
+    learning = x.clone().requires_grad_(True)
+    assert torch.equal(tasknets._max_pool(attributes, learning), expected)
 
 
 def make_network(path: Path) -> None:
