@@ -12,6 +12,7 @@ from nnvvc.bitstream.header import StreamHeader
 from nnvvc.bitstream.nal import split_annex_b
 from nnvvc.codecs.filtering import filter_in, key_slice_qp
 from nnvvc.codecs.neural_filter import NeuralFilter, installed_filter
+from nnvvc.codecs.scale import restored
 from nnvvc.codecs.vvc_pictures import coded_format_of
 from nnvvc.entropy.block_map import BlockMap, encode_blocks
 from nnvvc.errors import ToolFailed
@@ -27,17 +28,49 @@ def choice_for(
     chunks: its VVC stream. scaled: the original's format at its coded size. Empty where there is nothing to
     choose, where the choice is worth less than its bits, and where the networks are not there (`NNVVC_NETS`).
     """
-    used = filter_in(header, "machines")
-    if used is None or not available():
+    if filter_in(header, "machines") is None or not available():
         return b""
+    picture, apply = decoded_still(chunks, header, scaled, original.format)
+    if apply is None or apply.filters == 1:
+        return b""
+    losses = BlockLosses(original)(apply.candidates(picture, tuple(range(apply.filters))))
+    choice = worthwhile_choice(losses, 8 * sum(map(len, chunks)))
+    return b"" if choice is None else encode_blocks(choice, apply.filters)
+
+
+def best_shown(
+    chunks: Sequence[bytes],
+    header: StreamHeader,
+    scaled: PictureFormat,
+    shown: PictureFormat,
+    block_losses: BlockLosses,
+) -> Picture:
+    """What machines see of a coded picture, of the format `shown`, with the best choice of filters.
+
+    Otherwise as `choice_for`; block_losses: those of the original. Raises ConfigError where there is a
+    choice, and the loss networks are not there.
+    """
+    picture, apply = decoded_still(chunks, header, scaled, shown)
+    if apply is None:
+        return restored(picture, scaled, shown)
+    return choose_filters(apply, picture, block_losses, 8 * sum(map(len, chunks)))
+
+
+def decoded_still(
+    chunks: Sequence[bytes], header: StreamHeader, scaled: PictureFormat, shown: PictureFormat
+) -> tuple[Picture, NeuralFilter | None]:
+    """The picture of a stream just encoded, and the machines' filter for it, where the header has one.
+
+    Raises ToolFailed where there is no picture.
+    """
     units = AccessUnits(split_annex_b(chunks))
     unit = next(iter(units))
+    picture = _picture_of(chunks, unit)
+    used = filter_in(header, "machines")
+    if used is None:
+        return picture, None
     qp = key_slice_qp(unit, units.sets)
-    apply = NeuralFilter(installed_filter(used), scaled, original.format, header.scale, qp)
-    if apply.filters == 1 or unit.size is None:
-        return b""
-    choose_filters(apply, still_picture(chunks, unit), BlockLosses(original), 8 * sum(map(len, chunks)))
-    return b"" if apply.choice is None else encode_blocks(apply.choice, apply.filters)
+    return picture, NeuralFilter(installed_filter(used), scaled, shown, header.scale, qp)
 
 
 def choose_filters(
@@ -63,8 +96,7 @@ def worthwhile_choice(losses: NDArray[np.float32], stream_bits: int) -> BlockMap
     return blocks if gain(losses, blocks) > price * cost else None
 
 
-def still_picture(chunks: Sequence[bytes], unit: AccessUnit) -> Picture:
-    """The picture of a stream just encoded. unit: its access unit. Raises ToolFailed where there is none."""
+def _picture_of(chunks: Sequence[bytes], unit: AccessUnit) -> Picture:
     if unit.size is not None:
         for picture in decoder().decode(chunks, coded_format_of(unit.size), DecoderSettings()):
             return picture

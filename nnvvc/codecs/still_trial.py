@@ -4,17 +4,14 @@ from dataclasses import replace
 from fractions import Fraction
 
 from nnvvc.adapt.block_choice import BlockLosses
-from nnvvc.bitstream.access_unit import AccessUnits
 from nnvvc.bitstream.header import Pipeline, StreamHeader
-from nnvvc.bitstream.nal import split_annex_b
-from nnvvc.codecs.filter_choice import choose_filters, still_picture
-from nnvvc.codecs.filtering import filter_in, filters_for, key_slice_qp
-from nnvvc.codecs.neural_filter import NeuralFilter, installed_filter
+from nnvvc.codecs.filter_choice import best_shown
+from nnvvc.codecs.filtering import filters_for
 from nnvvc.codecs.quality_choice import EQUAL_RATE, Trial, chosen_coding
-from nnvvc.codecs.scale import restored, scaled_format
+from nnvvc.codecs.scale import scaled_format
 from nnvvc.media.resample import resample
 from nnvvc.options import EncodeOptions
-from nnvvc.picture import Picture, PictureFormat, VideoFormat
+from nnvvc.picture import Picture, VideoFormat
 from nnvvc.vvc.tools import coded_format, encoder, to_coded
 
 
@@ -44,25 +41,6 @@ def vvc_trial(
     def trial(qp: int) -> tuple[Picture, int]:
         settings = replace(options.vvc, qp=qp)
         chunks = list(encoder(options.encoder).encode([small], coded, header.source.fps, settings))
-        return _shown(chunks, header, scaled, picture.format, losses), sum(map(len, chunks))
+        return best_shown(chunks, header, scaled, picture.format, losses), sum(map(len, chunks))
 
     return trial
-
-
-def _shown(
-    chunks: list[bytes],
-    header: StreamHeader,
-    scaled: PictureFormat,
-    original: PictureFormat,
-    losses: BlockLosses,
-) -> Picture:
-    """What machines see of a coded picture."""
-    units = AccessUnits(split_annex_b(chunks))
-    unit = next(iter(units))
-    picture = still_picture(chunks, unit)
-    used = filter_in(header, "machines")
-    if used is None:
-        return restored(picture, scaled, original)
-    qp = key_slice_qp(unit, units.sets)
-    apply = NeuralFilter(installed_filter(used), scaled, original, header.scale, qp)
-    return choose_filters(apply, picture, losses, 8 * sum(map(len, chunks)))
