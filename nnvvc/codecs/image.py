@@ -16,6 +16,7 @@ from nnvvc.codecs import filtering
 from nnvvc.codecs.base import DecodedVideo
 from nnvvc.codecs.people_filter import StillFilter, still_filter
 from nnvvc.codecs.picture_coder import CodedPicture, decode_picture, encode_picture, image_model, qp_of
+from nnvvc.codecs.quality_choice import EQUAL_RATE, Trial, chosen_coding, chosen_qp
 from nnvvc.codecs.scale import coded_scale, scaled_format
 from nnvvc.errors import ConfigError, DamagedStream, StreamError
 from nnvvc.media.resample import resample
@@ -48,12 +49,28 @@ class ImageCodec:
         filters = _filters(options.filter, purpose)
         apply = still_filter(filters[0]) if filters else None
         scale = coded_scale(options, purpose)
+        searched = purpose == "machines" and options.effort == "full"
+        if searched and video.still and options.scale is None:
+            frames = list(frames)
+            scale, qp = chosen_coding(
+                frames[0],
+                options.vvc.qp,
+                scale,
+                {
+                    s: _trial(model, frames[0], coded_picture_format(video.picture, s), options)
+                    for s in EQUAL_RATE
+                },
+            )
+            options, searched = replace(options, vvc=replace(options.vvc, qp=qp)), False
         coded = coded_picture_format(video.picture, scale)
         ready: deque[bytes] = deque()
         header = StreamHeader(Pipeline.IMAGE, video, scale, (used, *filters))
         muxer = Muxer(header, ready.append)
         for frame in frames:
-            result = _encode(model, frame, coded, purpose, options, apply)
+            qp = options.vvc.qp
+            if searched:
+                qp = chosen_qp(frame, qp, _trial(model, frame, coded, options))
+            result = _encode(model, frame, coded, purpose, qp, options, apply)
             for unit in AccessUnits([write_payload(PayloadKind.KEY_PICTURE, result.body)]):
                 muxer.add(unit)
             muxer.add_picture(result.picture)
@@ -124,29 +141,36 @@ def _filters(name: str, purpose: Purpose) -> tuple[ModelReference, ...]:
     return () if name == "none" or purpose == "machines" else (registry.reference(registry.FILTER_IMAGE),)
 
 
+def _trial(model: ImageModel, frame: Picture, coded: PictureFormat, options: EncodeOptions) -> Trial:
+    """What machines see of a picture coded in this format."""
+    small = _small(frame, coded)
+
+    def trial(qp: int) -> tuple[Picture, int]:
+        result = encode_picture(model, small, qp, options.profile)
+        return restore(result.picture, frame.format), len(result.body)
+
+    return trial
+
+
+def _small(frame: Picture, coded: PictureFormat) -> Picture:
+    return resample(frame.with_bit_depth(CODED_BIT_DEPTH), coded.width, coded.height)
+
+
 def _encode(
     model: ImageModel,
     frame: Picture,
     coded: PictureFormat,
     purpose: Purpose,
+    qp: int,
     options: EncodeOptions,
     apply: StillFilter | None,
 ) -> CodedPicture:
-    """A picture of the source, coded; for machines with what `--effort` and `--finetune` do for them.
+    """A picture of the source, coded; for machines with what `--finetune` does for them.
 
     apply: the filter that decoders will use.
     """
-    small = resample(frame.with_bit_depth(CODED_BIT_DEPTH), coded.width, coded.height)
-    qp = options.vvc.qp
+    small = _small(frame, coded)
     distortion: Distortion = people_distortion
-    if purpose == "machines" and options.effort == "full":
-        from nnvvc.codecs.quality_choice import chosen_qp
-
-        def trial(tried: int) -> tuple[Picture, int]:
-            result = encode_picture(model, small, tried, options.profile)
-            return restore(result.picture, frame.format), len(result.body)
-
-        qp = chosen_qp(frame, qp, trial)
     # For machines it needs their networks; for people it is part of the codec.
     seconds = 0.0 if purpose == "machines" and options.finetune_seconds is None else options.finetune_seconds
     whole = False

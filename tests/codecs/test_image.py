@@ -16,6 +16,7 @@ from nnvvc.adapt.filtered_distortion import FilteredDistortion
 from nnvvc.adapt.latents import finetune, people_distortion
 from nnvvc.adapt.loss_networks import PictureLoss
 from nnvvc.api import decode_chunks, encode_frames
+from nnvvc.bitstream.demuxer import Demuxer
 from nnvvc.codecs import people_filter, picture_coder, quality_choice
 from nnvvc.codecs.image import coded_picture_format, restore
 from nnvvc.codecs.people_filter import StillFilter
@@ -312,3 +313,20 @@ def test_pictures_for_machines_have_a_qp_of_their_own(
     monkeypatch.delenv("NNVVC_NETS")
     with pytest.raises(ConfigError, match="NNVVC_NETS"):
         stream_of([original], chosen)
+
+
+def test_pictures_for_machines_have_a_scale_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_loss_networks(tmp_path, monkeypatch)
+    original = picture(PictureFormat(160, 130))
+    scales = []
+    for price in (0.0, 1e9):
+        monkeypatch.setattr(quality_choice, "price", lambda _, price=price: price)
+        stream = stream_of([original], options(purpose="machines", effort="full", scale=None))
+        header = Demuxer([stream]).header
+        assert header is not None
+        scales.append(header.scale)
+        (shown,) = decode_chunks([stream])
+        assert shown.format == original.format
+    assert scales[0] > scales[1] == Fraction(1, 4)
