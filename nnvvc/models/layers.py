@@ -18,7 +18,7 @@ ACT_SHIFT = 5
 """Activations count in 2**-ACT_SHIFT."""
 ACT_MAX = 255 / 2**ACT_SHIFT
 LEAK = 0.1
-"""What passes outside the range: of gradients in training, of values in `leaky` layers."""
+"""What passes outside the range: of gradients that lead back in training, of values in `leaky` layers."""
 WEIGHT_MAX = 63
 KNOTS = (18, 27, 36, 45, 54)
 """Rate indices q at which conditioning and gain vectors are trained; straight lines between, constant
@@ -51,23 +51,27 @@ class _Round(torch.autograd.Function):
 
 
 class _Clip(torch.autograd.Function):
-    """Clip to the 8-bit range, less `slope` of what is below it; outside LEAK of the gradient passes.
+    """Clip to the 8-bit range, less `slope` of what is below it; outside LEAK of those gradients passes that
+    lead back.
 
-    Without it a channel that the optimiser once pushed below zero everywhere never comes back.
+    Without them a channel that the optimiser once pushed below zero everywhere never comes back. With those
+    that lead further out, which nothing answers, channels are pushed there without end.
     """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, slope: float) -> Tensor:
         result = F.hardtanh(x, 0.0, ACT_MAX)
         ctx.save_for_backward(result == x, x < 0)
-        ctx.leaks = max(slope, LEAK), LEAK
+        ctx.slope = slope
         return result if not slope else result + slope * x.clamp_max(0.0)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         inside, below = ctx.saved_tensors
-        low, high = ctx.leaks
-        return torch.where(inside, grad, torch.where(below, low * grad, high * grad)), None
+        back = torch.where(below, grad < 0, grad > 0)
+        leaks = torch.where(back, LEAK, 0.0)
+        outside = torch.where(below, leaks.clamp_min(ctx.slope), leaks)
+        return torch.where(inside, grad, outside.to(grad.dtype) * grad), None
 
 
 def ste_round(x: Tensor) -> Tensor:

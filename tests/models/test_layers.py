@@ -16,21 +16,25 @@ def silenced(leaky: bool = False) -> Conv:
     return layer
 
 
-def test_a_silent_channel_can_learn_to_speak() -> None:
+@pytest.mark.parametrize(("wanted", "passes"), [(1, LEAK), (-1, 0.0)])
+def test_a_silent_channel_can_learn_to_speak_and_is_pushed_no_further(wanted: int, passes: float) -> None:
     layer = silenced().train()
     y = layer(torch.rand(1, 1, 4, 4))
     assert float(y.detach().abs().max()) == 0
-    y.sum().backward()
+    (-wanted * y).sum().backward()
     assert layer.bias.grad is not None
-    assert float(layer.bias.grad) == pytest.approx(16 * LEAK)
+    assert float(layer.bias.grad) == pytest.approx(-wanted * 16 * passes)
 
 
-def test_inside_the_range_the_whole_gradient_passes() -> None:
+@pytest.mark.parametrize(("wanted", "passes"), [(-1, LEAK), (1, 0.0)])
+def test_inside_the_range_the_whole_gradient_passes_and_above_it_what_leads_back(
+    wanted: int, passes: float
+) -> None:
     layer = silenced().train()
     x = torch.tensor([[[[6.0, 5.0 + 2 * ACT_MAX]]]], requires_grad=True)
-    layer(x).sum().backward()
+    (-wanted * layer(x)).sum().backward()
     assert x.grad is not None
-    assert x.grad.flatten().tolist() == pytest.approx([1.0, LEAK])
+    assert x.grad.flatten().tolist() == pytest.approx([-wanted, -wanted * passes])
 
 
 def test_leaky_layers_let_some_through() -> None:
