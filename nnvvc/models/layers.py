@@ -18,7 +18,11 @@ ACT_SHIFT = 5
 """Activations count in 2**-ACT_SHIFT."""
 ACT_MAX = 255 / 2**ACT_SHIFT
 LEAK = 0.1
-"""What passes outside the range: of gradients that lead back in training, of values in `leaky` layers."""
+"""What passes below zero in `leaky` layers."""
+GRADIENT_LEAK = 0.01
+"""What passes outside the range of gradients that lead back. Optimisers that bring every gradient to one size
+need no more to wake a silent channel; with 0.1 gradients grew from layer to layer.
+"""
 WEIGHT_MAX = 63
 KNOTS = (18, 27, 36, 45, 54)
 """Rate indices q at which conditioning and gain vectors are trained; straight lines between, constant
@@ -51,8 +55,8 @@ class _Round(torch.autograd.Function):
 
 
 class _Clip(torch.autograd.Function):
-    """Clip to the 8-bit range, less `slope` of what is below it; outside LEAK of those gradients passes that
-    lead back.
+    """Clip to the 8-bit range, less `slope` of what is below it; outside GRADIENT_LEAK of those
+    gradients passes that lead back.
 
     Without them a channel that the optimiser once pushed below zero everywhere never comes back. With those
     that lead further out, which nothing answers, channels are pushed there without end.
@@ -69,7 +73,7 @@ class _Clip(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         inside, below = ctx.saved_tensors
         back = torch.where(below, grad < 0, grad > 0)
-        leaks = torch.where(back, LEAK, 0.0)
+        leaks = torch.where(back, GRADIENT_LEAK, 0.0)
         outside = torch.where(below, leaks.clamp_min(ctx.slope), leaks)
         return torch.where(inside, grad, outside.to(grad.dtype) * grad), None
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nnvvc.models.layers import ACT_MAX, KNOTS, LEAK, Conv, interpolate, set_slope
+from nnvvc.models.layers import ACT_MAX, GRADIENT_LEAK, KNOTS, LEAK, Conv, interpolate, set_slope
 from tests.models.tiny_image import tiny_network
 
 
@@ -16,7 +16,7 @@ def silenced(leaky: bool = False) -> Conv:
     return layer
 
 
-@pytest.mark.parametrize(("wanted", "passes"), [(1, LEAK), (-1, 0.0)])
+@pytest.mark.parametrize(("wanted", "passes"), [(1, GRADIENT_LEAK), (-1, 0.0)])
 def test_a_silent_channel_can_learn_to_speak_and_is_pushed_no_further(wanted: int, passes: float) -> None:
     layer = silenced().train()
     y = layer(torch.rand(1, 1, 4, 4))
@@ -26,7 +26,7 @@ def test_a_silent_channel_can_learn_to_speak_and_is_pushed_no_further(wanted: in
     assert float(layer.bias.grad) == pytest.approx(-wanted * 16 * passes)
 
 
-@pytest.mark.parametrize(("wanted", "passes"), [(-1, LEAK), (1, 0.0)])
+@pytest.mark.parametrize(("wanted", "passes"), [(-1, GRADIENT_LEAK), (1, 0.0)])
 def test_inside_the_range_the_whole_gradient_passes_and_above_it_what_leads_back(
     wanted: int, passes: float
 ) -> None:
