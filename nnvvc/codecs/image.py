@@ -18,6 +18,7 @@ from nnvvc.codecs.people_filter import StillFilter, still_filter
 from nnvvc.codecs.picture_coder import CodedPicture, decode_picture, encode_picture, image_model, qp_of
 from nnvvc.codecs.quality_choice import EQUAL_RATE, Trial, chosen_coding, chosen_qp
 from nnvvc.codecs.scale import coded_scale, scaled_format
+from nnvvc.codecs.vvc import not_empty
 from nnvvc.errors import ConfigError, DamagedStream, StreamError
 from nnvvc.media.resample import resample
 from nnvvc.models import registry
@@ -51,7 +52,7 @@ class ImageCodec:
         scale = coded_scale(options, purpose)
         searched = purpose == "machines" and options.effort == "full"
         if searched and video.still and options.scale is None:
-            frames = list(frames)
+            frames = list(not_empty(frames))
             scale, qp = chosen_coding(
                 frames[0],
                 options.vvc.qp,

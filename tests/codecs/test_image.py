@@ -21,7 +21,7 @@ from nnvvc.codecs import people_filter, picture_coder, quality_choice
 from nnvvc.codecs.image import coded_picture_format, restore
 from nnvvc.codecs.people_filter import StillFilter
 from nnvvc.codecs.picture_coder import decode_picture, encode_picture, image_model
-from nnvvc.errors import ConfigError, NnvvcError, PictureMismatch, UnknownModel
+from nnvvc.errors import ConfigError, InputError, NnvvcError, PictureMismatch, UnknownModel
 from nnvvc.models import registry
 from nnvvc.models.exact_restoration import Measured, save_exact
 from nnvvc.models.image import ImageModel
@@ -330,3 +330,9 @@ def test_pictures_for_machines_have_a_scale_of_their_own(
         (shown,) = decode_chunks([stream])
         assert shown.format == original.format
     assert scales[0] > scales[1] == Fraction(1, 4)
+
+
+def test_a_scale_cannot_be_found_for_no_picture() -> None:
+    chosen = options(purpose="machines", effort="full", scale=None)
+    with pytest.raises(InputError, match="no pictures"):
+        list(encode_frames([], VideoFormat(PictureFormat(16, 16), still=True), chosen))
