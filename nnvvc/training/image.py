@@ -132,10 +132,18 @@ class ImageTask:
     def batches(self, seed: int) -> Iterator[dict[str, Any]]:
         rng = np.random.default_rng(seed)
         while True:
-            _, count, size = [c for c in self.crops if c[0] <= self.progress][-1]
-            planes = self.photos.planes(rng, int(count), int(size))
-            q = torch.from_numpy(rng.uniform(self.low, self.high, int(count)).astype(np.float32))
+            count, size = self._phase()
+            planes = self.photos.planes(rng, count, size)
+            q = self._draw_rates(rng, count)
             yield {"planes": planes, "q": q, "profile": self._draw_profile(rng)}
+
+    def _phase(self) -> tuple[int, int]:
+        """Crops in a batch and their size, now."""
+        _, count, size = [c for c in self.crops if c[0] <= self.progress][-1]
+        return int(count), int(size)
+
+    def _draw_rates(self, rng: np.random.Generator, count: int) -> Tensor:
+        return torch.from_numpy(rng.uniform(self.low, self.high, count).astype(np.float32))
 
     def _draw_profile(self, rng: np.random.Generator) -> str:
         weights = np.array(list(self.profiles.values()))

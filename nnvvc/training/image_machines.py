@@ -59,9 +59,9 @@ class MachinesTask(ImageTask):
         rng = np.random.default_rng(seed)
         step = 0
         while True:
-            _, count, size = [c for c in self.crops if c[0] <= self.progress][-1]
+            count, size = self._phase()
             side = int(size * float(rng.choice(self.scales)))
-            whole = [self.photos.crop(rng, int(size)) for _ in range(int(count))]
+            whole = [self.photos.crop(rng, size) for _ in range(count)]
             small = [resample(rgb_to_picture(w, 10, Matrix.BT709), side, side) for w in whole]
             name, network = self.judges[rng.integers(len(self.judges))]
             full = self.progress >= self.full_from or step % 8 == 7
@@ -69,7 +69,7 @@ class MachinesTask(ImageTask):
             yield {
                 "planes": torch.cat([planes_of_picture(s) for s in small]),
                 "rgb": torch.from_numpy(np.stack(whole)).permute(0, 3, 1, 2).float() / 255,
-                "q": torch.from_numpy(rng.uniform(self.low, self.high, int(count)).astype(np.float32)),
+                "q": self._draw_rates(rng, count),
                 "profile": self._draw_profile(rng),
                 "judge": (name, network, tuple((FULL if full else EARLY)[name])),
             }

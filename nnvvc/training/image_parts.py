@@ -43,9 +43,9 @@ class ProbabilityTask(ImageTask):
     def batches(self, seed: int) -> Iterator[dict[str, Any]]:
         rng = np.random.default_rng(seed)
         while True:
-            _, count, _ = [c for c in self.crops if c[0] <= self.progress][-1]
-            drawn = torch.from_numpy(rng.integers(0, len(self.latents), int(count)))
-            q = torch.from_numpy(rng.uniform(self.low, self.high, int(count)).astype(np.float32))
+            count, _ = self._phase()
+            drawn = torch.from_numpy(rng.integers(0, len(self.latents), count))
+            q = self._draw_rates(rng, count)
             yield {"latents": self.latents[drawn].float(), "q": q, "profile": self._draw_profile(rng)}
 
     def loss(self, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
@@ -78,7 +78,7 @@ class SynthesisTask(ImageTask):
     @torch.no_grad()
     def _coded(self, rng: np.random.Generator) -> dict[str, Tensor]:
         planes = self.photos.planes(rng, AT_ONCE, KEPT_SIZE)
-        q = torch.from_numpy(rng.uniform(self.low, self.high, AT_ONCE).astype(np.float32))
+        q = self._draw_rates(rng, AT_ONCE)
         latents = self.model.analysis(planes, q)
         hyper = self.model.hyper_analysis(latents, q)
         coded = code_latents(self.model, latents, hyper, q, "high", noise=False)
@@ -87,8 +87,8 @@ class SynthesisTask(ImageTask):
     def batches(self, seed: int) -> Iterator[dict[str, Any]]:
         rng = np.random.default_rng(seed)
         while True:
-            _, count, _ = [c for c in self.crops if c[0] <= self.progress][-1]
-            drawn = torch.from_numpy(rng.integers(0, len(self.coded["q"]), int(count)))
+            count, _ = self._phase()
+            drawn = torch.from_numpy(rng.integers(0, len(self.coded["q"]), count))
             yield {key: value[drawn].float() for key, value in self.coded.items()}
 
     def loss(self, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
