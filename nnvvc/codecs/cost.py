@@ -2,11 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from nnvvc.options import Purpose
 from nnvvc.picture import Picture
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    Number = TypeVar("Number", float, Tensor)
 
 Cost = Callable[[Sequence[Picture], Sequence[Picture], int, int], float]
 """Of pictures as they are shown, their originals, the bytes that they take and the QP that was asked for."""
@@ -28,12 +34,13 @@ def rate_distortion(shown: Sequence[Picture], originals: Sequence[Picture], size
     return error / 16 + 0.57 * 2 ** ((qp - 12) / 3) * 8 * size
 
 
-def price(qp: float) -> float:
+def price(qp: "Number") -> "Number":
     """What a bit costs machines, in feature loss of a luma sample of the source.
 
     Fitted to give about the rate of that QP on COCO val2017 at half size.
     """
-    return float(0.6 * 2 ** ((qp - 35.3) / 4.5))
+    result: Number = 0.6 * 2 ** ((qp - 35.3) / 4.5)
+    return result
 
 
 def feature_cost(scale: Fraction) -> Cost:

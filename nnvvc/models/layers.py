@@ -8,6 +8,7 @@ outputs keep their sign and more bits. The same `forward` code of a network serv
 decoding: only this layer knows the difference.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -78,6 +79,12 @@ class _Clip(torch.autograd.Function):
         return torch.where(inside, grad, outside.to(grad.dtype) * grad), None
 
 
+def whole_precision(function: Callable[..., Tensor], x: Tensor, *arguments: Any) -> Tensor:
+    """`function` of x in float32 under autocast too: what comes out is finer than eight bits can say."""
+    with torch.autocast(x.device.type, enabled=False):
+        return function(x.float(), *arguments)
+
+
 def ste_round(x: Tensor) -> Tensor:
     result: Tensor = _Round.apply(x)  # type: ignore[no-untyped-call]
     return result
@@ -146,7 +153,10 @@ class Conv(nn.Module):
             weight, bias = weight * self.scale[:, None, None, None], bias * self.scale
         if self.rounding:
             weight = round_weight(weight)
-        y = F.conv2d(x, weight, bias, self.stride, self.pad)
+        if self.wide:
+            y = whole_precision(F.conv2d, x, weight, bias, self.stride, self.pad)
+        else:
+            y = F.conv2d(x, weight, bias, self.stride, self.pad)
         if self.rates is not None:
             assert q is not None
             y = y + interpolate(self.rates, q)[:, :, None, None].to(y.dtype)

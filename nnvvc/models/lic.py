@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nnvvc.models.context import Context, ContextConfig
-from nnvvc.models.layers import KNOTS, Conv, Residual, Split, Up, interpolate
+from nnvvc.models.layers import KNOTS, Conv, Residual, Split, Up, interpolate, whole_precision
 from nnvvc.models.planes import LEVELS
 
 LATENT_STRIDE = 16
@@ -93,14 +93,14 @@ class LappedForward(Lapped):
     """96 channels at 1/8 to latents at 1/16."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight(), None, 2, 1)
+        return whole_precision(F.conv2d, x, self.weight(), None, 2, 1)
 
 
 class LappedInverse(Lapped):
     """Latents at 1/16 to 96 channels at 1/8."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv_transpose2d(x, self.weight(), None, 2, 1)
+        return whole_precision(F.conv_transpose2d, x, self.weight(), None, 2, 1)
 
 
 class Analysis(nn.Module):

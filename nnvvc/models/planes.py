@@ -3,13 +3,15 @@
 Values are (10-bit sample - 512) / 256, so about -2 to 2; one 8-bit level is 1/64.
 """
 
+from functools import cache
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from nnvvc.media.colour import KR_KB, levels
-from nnvvc.picture import Chroma, Picture, PictureFormat
+from nnvvc.picture import Chroma, Matrix, Picture, PictureFormat
 
 MIDDLE = 512
 UNIT = 256
@@ -76,5 +78,11 @@ def rgb_of_planes(planes: Tensor, fmt: PictureFormat, size: tuple[int, int]) -> 
     samples = planes.float() * UNIT + MIDDLE
     luma = (F.pixel_shuffle(samples[:, :4], 2)[:, :, : fmt.height, : fmt.width] - offset) / luma_gain
     chroma = (samples[:, 4:, : fmt.chroma_height, : fmt.chroma_width] - MIDDLE) / chroma_gain
-    matrix = torch.tensor([KR_KB[fmt.effective_matrix]], device=planes.device).repeat(len(planes), 1)
+    matrix = _kr_kb(fmt.effective_matrix, planes.device).repeat(len(planes), 1)
     return to_rgb(luma, chroma, matrix, size)
+
+
+@cache
+def _kr_kb(matrix: Matrix, device: torch.device) -> Tensor:
+    """(1, 2); kept, since a copy to a device would stall it."""
+    return torch.tensor([KR_KB[matrix]], device=device)

@@ -43,6 +43,22 @@ def choose_symbols(offset: Tensor, log_scale: Tensor, weight: Tensor) -> Tensor:
     return torch.where(saved > harm, lower, nearest)
 
 
+def _bits(offset: Tensor, chosen: Tensor, log_scale: Tensor, noise: bool) -> Tensor:
+    """Bits of `offset` with noise, or of the symbols `chosen` for it, per element.
+
+    Chosen symbols tell scales what they cost, but most of them are zero, whose cost has no slope: means would
+    follow the few others alone and drift away from where most values are. Slopes for all but scales are those
+    with noise.
+    """
+    if not (noise or torch.is_grad_enabled()):
+        return logistic_bits(chosen, log_scale)
+    noisy = offset + torch.rand_like(offset) - 0.5
+    if noise:
+        return logistic_bits(noisy, log_scale)
+    slope = logistic_bits(noisy, log_scale.detach())
+    return logistic_bits(chosen, log_scale) + (slope - slope.detach())
+
+
 @dataclass(frozen=True)
 class Coded:
     """Latents as they are coded: decoded (B, latents, H/16, W/16) in quantiser steps, and bits of latents and
@@ -116,8 +132,11 @@ def code_latents(
     """
     hyper = hyper.float()
     rounded = ste_round(hyper)
-    observed = hyper + torch.rand_like(hyper) - 0.5 if noise else rounded
-    hyper_bits = logistic_bits(observed, model.hyper_scales(q)[:, :, None, None]).sum((1, 2, 3))
+    hyper_scales = model.hyper_scales(q)[:, :, None, None]
+    if others:
+        hyper_bits = logistic_bits(rounded, hyper_scales).sum((1, 2, 3))
+    else:
+        hyper_bits = _bits(hyper, rounded.detach(), hyper_scales, noise).sum((1, 2, 3))
     features = model.hyper_synthesis(rounded * HYPER_FEATURE_SCALE, q)
 
     log_steps = model.log_steps(q)[:, :, None, None]
@@ -146,10 +165,12 @@ def code_latents(
                 chosen = choose_symbols(offset.detach(), log_scale.detach(), weights[:, part])
             symbol = offset + (chosen - offset).detach()
             if others:
-                observed = (symbol + mean).detach() - mean
+                cost = logistic_bits((symbol + mean).detach() - mean, log_scale)
             else:
-                observed = offset + torch.rand_like(value) - 0.5 if noise else symbol
-            bits = bits + logistic_bits(observed, log_scale).sum((1, 2, 3))
+                cost = _bits(offset, chosen, log_scale, noise)
+                if not noise:  # a decoded value moves with its mean, whose symbol stays
+                    symbol = symbol + (mean - mean.detach())
+            bits = bits + cost.sum((1, 2, 3))
             decoded.append((symbol + mean) * torch.exp2(log_steps[:, part]))
         canvas = canvas.clone()
         for (dy, dx), value in zip(step.phases, decoded, strict=True):

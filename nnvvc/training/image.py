@@ -3,7 +3,7 @@
 import copy
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,11 @@ from nnvvc.models.lic import FIRST_STEP, HYPER_STRIDE, Lic, rate_lambda
 from nnvvc.models.planes import LEVELS, planes_of_picture
 from nnvvc.models.simulate import simulate, squared_error
 from nnvvc.picture import Matrix
+from nnvvc.training.bank import filled
 from nnvvc.training.calibrate import rates_of_qps
 from nnvvc.training.fit_tables import fit_tables
 from nnvvc.training.photos import Photos, data_folder, read_rgb
+from nnvvc.training.replay import Facts
 from nnvvc.training.sparse_basis import sparse_rotation
 
 SPARSE_CROPS = 1440
@@ -31,6 +33,9 @@ SPARSE_CROPS = 1440
 SPARSE_RATES = (22, 27, 32, 37, 42, 47)
 DEAD_ZONE = 0.8
 """A component below this share of its quantiser step is not worth its bits, about."""
+SLOPES = 16
+MIRRORED = [1, 0, 3, 2, 4, 5]
+"""Planes that take each other's place where a picture is mirrored left to right."""
 HELD_OUT_SIZE = 384
 """Largest side of the centre crops that the held-out score is taken on."""
 
@@ -49,6 +54,8 @@ class ImageTask:
     start: a checkpoint of a run whose weights to start from, but for those that begin like one of `fresh`;
     they are held at the scales of `learn_finely`. sparse: rounds of making the components of the linear
     transforms sparse (`sparse_basis`) before anything is trained; the probability model should be fresh then.
+    bank: so many crops of the largest size are made once, by all cores, and lie on the device that trains; 0:
+    crops are cut anew for every step.
     """
 
     def __init__(
@@ -73,6 +80,7 @@ class ImageTask:
         calibration: dict[int, float] | None = None,
         rate_offset: float = 0.0,
         sparse: int = 0,
+        bank: int = 0,
     ) -> None:
         self.model = Lic(config_from(config or {}))
         self.progress = 0.0
@@ -85,6 +93,7 @@ class ImageTask:
         self.chroma_weights = (float(chroma_weights[0]), float(chroma_weights[1]))
         self.rate_balance = rate_balance
         self.photos = Photos(data_folder(data, "train"), limit)
+        self.bank = self.fill_bank(bank) if bank else None
         self.rate_offset = rate_offset
         self.calibration = {int(qp): float(psnr) for qp, psnr in (calibration or {}).items()}
         self.held_out_files = sorted(data_folder(held_out, "kodak").glob("*"))
@@ -129,13 +138,26 @@ class ImageTask:
         with torch.no_grad():
             self.model.start_hyper(self.model.analysis(planes, q))
 
+    def fill_bank(self, count: int) -> list[Tensor]:
+        """Samples for `from_bank`: here planes (count, 6, size / 2, size / 2), float16."""
+        size = int(max(c[2] for c in self.crops))
+        return filled(count, lambda rng: [self.photos.planes(rng, 1, size)[0].half().numpy()])
+
     def batches(self, seed: int) -> Iterator[dict[str, Any]]:
         rng = np.random.default_rng(seed)
+        bank = self._bank_on_device()
         while True:
             count, size = self._phase()
-            planes = self.photos.planes(rng, count, size)
+            if bank is None:
+                planes = self.photos.planes(rng, count, size)
+            else:
+                planes = _turned(rng, _cut(rng, bank[0][_drawn(rng, bank[0], count)], size)).float()
             q = self._draw_rates(rng, count)
             yield {"planes": planes, "q": q, "profile": self._draw_profile(rng)}
+
+    def _bank_on_device(self) -> list[Tensor] | None:
+        device = next(self.model.parameters()).device
+        return None if self.bank is None else [t.to(device) for t in self.bank]
 
     def _phase(self) -> tuple[int, int]:
         """Crops in a batch and their size, now."""
@@ -149,9 +171,20 @@ class ImageTask:
         weights = np.array(list(self.profiles.values()))
         return str(rng.choice(list(self.profiles), p=weights / weights.sum()))
 
-    def loss(self, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
+    def kind(self, batch: dict[str, Any]) -> Hashable:
+        """See `runner.GraphedTask`."""
+        phases = (self.rounding_from, self.corrections_from, self.noise_until)
+        shapes = [tuple(v.shape) for v in batch.values() if isinstance(v, Tensor)]
+        return batch["profile"], self._slope(), *shapes, *(self.progress >= p for p in phases)
+
+    def _slope(self) -> float:
+        """Falls in a few steps: each makes other graphs."""
+        left = max(0.0, 1 - self.progress / self.slope_until)
+        return self.slope * math.ceil(SLOPES * left) / SLOPES
+
+    def loss(self, batch: dict[str, Any]) -> tuple[Tensor, Facts]:
         set_rounding(self.model, self.progress >= self.rounding_from)
-        set_slope(self.model, self.slope * max(0.0, 1 - self.progress / self.slope_until))
+        set_slope(self.model, self._slope())
         corrections = self.progress >= self.corrections_from
         self.model.analysis.corrections = self.model.synthesis.corrections = corrections
         planes, q = batch["planes"], batch["q"]
@@ -160,12 +193,12 @@ class ImageTask:
         error = squared_error(result.planes, planes, self.chroma_weights)
         return self.balanced(rate, error, q)
 
-    def balanced(self, rate: Tensor, error: Tensor, q: Tensor) -> tuple[Tensor, dict[str, float]]:
+    def balanced(self, rate: Tensor, error: Tensor, q: Tensor) -> tuple[Tensor, Facts]:
         """The loss of bits and squared errors (B,), and what is logged."""
         # Rates halve every 5 steps of q: without a balance the fine end would drown the coarse one.
         weight = torch.exp2((q - 37.0) / 5.0 * self.rate_balance)
         loss = (weight * (rate + error / rate_lambda(q))).mean()
-        return loss, {"bpp": float(rate.detach().mean()), "mse": float(error.detach().mean())}
+        return loss, {"bpp": rate.detach().mean(), "mse": error.detach().mean()}
 
     def validate(self) -> dict[str, float]:
         """Score: mean over held-out pictures and rates of log2(bits + distortion / lambda) per sample."""
@@ -222,6 +255,23 @@ class ImageTask:
     def _calibration_pictures(self) -> list[Tensor]:
         pictures = [rgb_to_picture(read_rgb(f), 10, Matrix.BT709) for f in self.held_out_files]
         return [planes_of_picture(p, HYPER_STRIDE) for p in pictures]
+
+
+def _drawn(rng: np.random.Generator, bank: Tensor, count: int) -> Tensor:
+    return torch.from_numpy(rng.integers(0, len(bank), count)).to(bank.device)
+
+
+def _cut(rng: np.random.Generator, planes: Tensor, size: int) -> Tensor:
+    """A window of `size` luma samples, the same in all of a batch of planes."""
+    side = size // 2
+    top, left = rng.integers(0, planes.shape[-1] - side + 1, 2)
+    return planes[..., top : top + side, left : left + side]
+
+
+def _turned(rng: np.random.Generator, planes: Tensor) -> Tensor:
+    """A batch of planes, mirrored at random."""
+    mirrored = planes[:, MIRRORED].flip(-1)
+    return mirrored if rng.random() < 0.5 else planes
 
 
 def _centre(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -1,10 +1,11 @@
 """Training of the image codec for machines: features of task networks decide, with a small squared error."""
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from nnvvc.codecs.cost import price
@@ -16,7 +17,9 @@ from nnvvc.models.precision import reduced_precision
 from nnvvc.models.simulate import simulate
 from nnvvc.models.tasknets import TaskNetwork, feature_loss
 from nnvvc.picture import Chroma, Matrix, PictureFormat
+from nnvvc.training.bank import filled
 from nnvvc.training.image import ImageTask
+from nnvvc.training.replay import Facts
 
 EARLY = {"nanodet_plus_m": ["feat8"], "picodet_s": ["feat8"], "squeezenet_v1.1": ["f1", "f3"]}
 """Where the graphs are cut for most steps."""
@@ -50,31 +53,61 @@ class MachinesTask(ImageTask):
         scales: tuple[float, ...] = (1.0, 0.5),
         **options: Any,
     ) -> None:
-        super().__init__(**options)
         self.pixel_weight, self.full_from, self.scales = pixel_weight, full_from, tuple(scales)
+        self.distinct = sorted(set(self.scales))
+        super().__init__(**options)
         # Not part of the model: a plain list keeps them out of its parameters.
         self.judges = [(name, TaskNetwork(name)) for name in EARLY]
 
+    def fill_bank(self, count: int) -> list[Tensor]:
+        """RGB (count, 3, size, size) uint8, and planes at each of `scales`, float16."""
+        size = int(max(c[2] for c in self.crops))
+
+        def make(rng: np.random.Generator) -> list[NDArray[np.generic]]:
+            whole, small = self._sample(rng, size, self.distinct)
+            return [whole.transpose(2, 0, 1), *(planes[0].half().numpy() for planes in small)]
+
+        return filled(count, make)
+
+    def _sample(
+        self, rng: np.random.Generator, size: int, scales: list[float]
+    ) -> tuple[NDArray[np.uint8], list[Tensor]]:
+        """A crop, and its planes at every scale."""
+        whole = self.photos.crop(rng, size)
+        picture = rgb_to_picture(whole, 10, Matrix.BT709)
+        sides = [int(size * s) for s in scales]
+        return whole, [planes_of_picture(resample(picture, side, side)) for side in sides]
+
     def batches(self, seed: int) -> Iterator[dict[str, Any]]:
         rng = np.random.default_rng(seed)
+        bank = self._bank_on_device()
         step = 0
         while True:
             count, size = self._phase()
-            side = int(size * float(rng.choice(self.scales)))
-            whole = [self.photos.crop(rng, size) for _ in range(count)]
-            small = [resample(rgb_to_picture(w, 10, Matrix.BT709), side, side) for w in whole]
+            scale = float(rng.choice(self.scales))
+            if bank is None:
+                samples = [self._sample(rng, size, [scale]) for _ in range(count)]
+                rgb = torch.from_numpy(np.stack([w for w, _ in samples])).permute(0, 3, 1, 2)
+                planes = torch.cat([p[0] for _, p in samples])
+            else:
+                drawn = torch.from_numpy(rng.integers(0, len(bank[0]), count)).to(bank[0].device)
+                rgb, planes = bank[0][drawn], bank[1 + self.distinct.index(scale)][drawn].float()
             name, network = self.judges[rng.integers(len(self.judges))]
             full = self.progress >= self.full_from or step % 8 == 7
             step += 1
             yield {
-                "planes": torch.cat([planes_of_picture(s) for s in small]),
-                "rgb": torch.from_numpy(np.stack(whole)).permute(0, 3, 1, 2).float() / 255,
+                "planes": planes,
+                "rgb": rgb.float() / 255,
                 "q": self._draw_rates(rng, count),
                 "profile": self._draw_profile(rng),
                 "judge": (name, network, tuple((FULL if full else EARLY)[name])),
             }
 
-    def loss(self, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
+    def kind(self, batch: dict[str, Any]) -> Hashable:
+        name, _, outputs = batch["judge"]
+        return super().kind(batch), name, outputs
+
+    def loss(self, batch: dict[str, Any]) -> tuple[Tensor, Facts]:
         set_rounding(self.model, self.progress >= self.rounding_from)
         planes, q, rgb = batch["planes"], batch["q"], batch["rgb"]
         noise = self.progress < self.noise_until
@@ -93,7 +126,7 @@ class MachinesTask(ImageTask):
         bits = RATE_SHARE * result.rate
         loss = (weight * (bits + (features + self.pixel_weight * pixels) / _prices(q))).mean()
         facts = {"bpp": bits, "mse": pixels, "features": features}
-        return loss, {k: float(v.detach().mean()) for k, v in facts.items()}
+        return loss, {k: v.detach().mean() for k, v in facts.items()}
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -129,7 +162,7 @@ class MachinesTask(ImageTask):
 
 
 def _prices(q: Tensor) -> Tensor:
-    return torch.tensor([price(float(v) + QP_OF_RATE) for v in q], device=q.device)
+    return price(q + QP_OF_RATE)
 
 
 def _rgb(planes: Tensor, size: int) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from nnvvc.models.layers import set_rounding
 from nnvvc.models.simulate import code_latents, in_units, squared_error
 from nnvvc.training.image import ImageTask
+from nnvvc.training.replay import Facts
 
 KEPT = 1280
 KEPT_SIZE = 256
@@ -26,29 +27,31 @@ def _train_only(model: nn.Module, parts: tuple[str, ...]) -> None:
 class ProbabilityTask(ImageTask):
     """Trains hyperprior, probability model and gains, for transforms that stay as they are.
 
-    kept: crops that latents are taken of, once. The other options are `ImageTask`'s. The error is that of the
-    linear synthesis.
+    kept: crops that latents are taken of, once, each at a rate of its own. The other options are
+    `ImageTask`'s. The error is that of the linear synthesis.
     """
 
     def __init__(self, *, kept: int = KEPT, **options: Any) -> None:
         super().__init__(**options)
         _train_only(self.model, ("hyper", "context", "log_gain"))
         rng = np.random.default_rng(5)
-        self.latents = torch.cat([self._latents(rng) for _ in range(-(-kept // AT_ONCE))])
+        drawn = [self._latents(rng) for _ in range(-(-kept // AT_ONCE))]
+        self.latents, self.rates = (torch.cat(parts) for parts in zip(*drawn, strict=True))
 
     @torch.no_grad()
-    def _latents(self, rng: np.random.Generator) -> Tensor:
-        return self.model.analysis.linear_path(self.photos.planes(rng, AT_ONCE, KEPT_SIZE)).half()
+    def _latents(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        q = self._draw_rates(rng, AT_ONCE)
+        return self.model.analysis(self.photos.planes(rng, AT_ONCE, KEPT_SIZE), q).half(), q
 
     def batches(self, seed: int) -> Iterator[dict[str, Any]]:
         rng = np.random.default_rng(seed)
         while True:
             count, _ = self._phase()
             drawn = torch.from_numpy(rng.integers(0, len(self.latents), count))
-            q = self._draw_rates(rng, count)
-            yield {"latents": self.latents[drawn].float(), "q": q, "profile": self._draw_profile(rng)}
+            latents, q = self.latents[drawn].float(), self.rates[drawn]
+            yield {"latents": latents, "q": q, "profile": self._draw_profile(rng)}
 
-    def loss(self, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, batch: dict[str, Any]) -> tuple[Tensor, Facts]:
         set_rounding(self.model, self.progress >= self.rounding_from)
         latents, q = batch["latents"], batch["q"]
         hyper = self.model.hyper_analysis(latents, q)
@@ -91,7 +94,7 @@ class SynthesisTask(ImageTask):
             drawn = torch.from_numpy(rng.integers(0, len(self.coded["q"]), count))
             yield {key: value[drawn].float() for key, value in self.coded.items()}
 
-    def loss(self, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, batch: dict[str, Any]) -> tuple[Tensor, Facts]:
         set_rounding(self.model, self.progress >= self.rounding_from)
         planes, q = batch["planes"], batch["q"]
         error = squared_error(self.model.synthesis(batch["decoded"], q), planes, self.chroma_weights)

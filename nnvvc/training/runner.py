@@ -11,7 +11,7 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -25,6 +25,7 @@ from nnvvc.errors import ConfigError, InputError
 from nnvvc.files import atomic_path
 from nnvvc.models.precision import reduced_precision
 from nnvvc.training.recipe import Recipe, task_class
+from nnvvc.training.replay import Facts, Graphs
 from nnvvc.training.soap import Soap
 
 AVERAGE_EVERY = 4
@@ -47,9 +48,17 @@ class Task(Protocol):
     progress: float
 
     def batches(self, seed: int) -> Iterator[Any]: ...
-    def loss(self, batch: Any) -> tuple[Tensor, dict[str, float]]: ...
+    def loss(self, batch: Any) -> tuple[Tensor, Facts]: ...
     def validate(self) -> dict[str, float]: ...
     def export(self, folder: Path, facts: dict[str, Any]) -> None: ...
+
+
+class GraphedTask(Task, Protocol):
+    """A task whose losses may be replayed as CUDA graphs: `kind` says of a batch all that its loss depends on
+    but for what is in tensors, the task's own state included. Facts are tensors then.
+    """
+
+    def kind(self, batch: Any) -> Hashable: ...
 
 
 def to_device(batch: Any, device: torch.device) -> Any:
@@ -162,9 +171,12 @@ class Runner:
         self.task.progress = 0.0
         self.model = self.task.model.to(self.device, memory_format=torch.channels_last)
         self.trained = [p for p in self.model.parameters() if p.requires_grad]
+        self.graphs: Graphs | None = None
+        if self.device.type == "cuda" and hasattr(self.task, "kind"):
+            self.graphs = Graphs(self.task, self.trained)
         self.optimizer: torch.optim.Optimizer
         if recipe.optimizer == "soap":
-            self.optimizer = Soap(self.trained, lr=recipe.learning_rate)
+            self.optimizer = Soap(self.trained, recipe.learning_rate, captures=self.graphs is not None)
         else:
             self.optimizer = torch.optim.Adam(
                 self.trained, lr=recipe.learning_rate, betas=(0.9, 0.99), fused=True
@@ -219,9 +231,7 @@ class Runner:
                 group["lr"] = rate
             batch = to_device(next(batches), self.device)
             self.model.train()
-            with reduced_precision(self.device.type):
-                loss, facts = self.task.loss(batch)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss, facts = self._gradients(batch)
             norm = float(nn.utils.clip_grad_norm_(self.trained, recipe.clip))
             if np.isfinite(norm):
                 self.optimizer.step()
@@ -239,7 +249,8 @@ class Runner:
             self.seconds += time.perf_counter() - start
             if workers.rank:
                 continue
-            for key, value in {**facts, "loss": float(loss.detach()), "norm": norm}.items():
+            for key, value in {**facts, "loss": loss, "norm": norm}.items():
+                value = float(value)
                 if np.isfinite(value):
                     logged[key] = value if key not in logged else 0.98 * logged[key] + 0.02 * value
             if self.step % 50 == 0:
@@ -257,6 +268,15 @@ class Runner:
             scores = self.validate(logged, 0.0)
             self.export(scores)
         return scores
+
+    def _gradients(self, batch: Any) -> tuple[Tensor, Facts]:
+        """Leave a batch's gradients in the parameters; its loss and facts."""
+        if self.graphs is not None:
+            return self.graphs(batch)
+        with reduced_precision(self.device.type):
+            loss, facts = self.task.loss(batch)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach(), facts
 
     def export(self, scores: dict[str, float]) -> None:
         """Let the task write its model, with the averaged weights."""

@@ -18,6 +18,7 @@ LARGEST_SIDE = 256
 """Sides of a weight matrix larger than this are not rotated."""
 REFRESH_EVERY = 20
 """Steps from one look at a basis to the next."""
+SEEN_BEFORE_CAPTURE = 3
 
 
 class _Basis:
@@ -31,12 +32,15 @@ class _Basis:
 
     @staticmethod
     def refresh(basis: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Bring the basis up to date: its new order, and the rotation from the old basis (in that order)."""
+        """Bring the basis up to date, in its place.
+
+        Returns its new order, and the rotation from the old basis (in that order).
+        """
         old, gram = basis["vectors"], basis["gram"]
         order = torch.einsum("ij,ij->j", old, gram @ old).argsort(descending=True)
         ordered = old[:, order]
-        basis["vectors"] = torch.linalg.qr(gram @ ordered)[0]
-        basis["rotation"] = basis["vectors"].to(_type(gram))
+        basis["vectors"].copy_(torch.linalg.qr(gram @ ordered)[0])
+        basis["rotation"].copy_(basis["vectors"])
         return order, basis["vectors"].T @ ordered
 
 
@@ -44,7 +48,8 @@ class Soap(torch.optim.Optimizer):
     """Drop-in for Adam. Weights of more dimensions are matrices (outputs, the rest); vectors get Adam.
 
     lr, betas, eps: as Adam's, and an update has the size of Adam's. Parameters without a gradient are left
-    alone.
+    alone. captures: on a GPU, for gradients that lie in the same memory in every step of a kind
+    (`replay.Graphs`).
     """
 
     def __init__(
@@ -53,8 +58,13 @@ class Soap(torch.optim.Optimizer):
         lr: float,
         betas: tuple[float, float] = (0.9, 0.98),
         eps: float = 1e-8,
+        captures: bool = False,
     ) -> None:
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps})
+        self.captures = captures
+        self._captured: dict[tuple[int, ...], torch.cuda.CUDAGraph] = {}
+        self._seen: dict[tuple[int, ...], int] = {}
+        self._rate: Tensor | None = None
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
@@ -63,21 +73,50 @@ class Soap(torch.optim.Optimizer):
             self._step(group)
 
     def _step(self, group: dict[str, Any]) -> None:
-        first, second = group["betas"]
         used: list[tuple[nn.Parameter, dict[str, Any]]] = []
-        rotated: list[Tensor] = []
         for p in group["params"]:
             if p.grad is None:
                 continue
-            matrix = _matrix(p.grad, p)
             state = self.state[p]
             if not state:
-                self._start(state, matrix)
-                continue  # the first gradient only shows the basis
-            used.append((p, state))
-            rotated.append(self._forward(state, matrix, second))
+                self._start(state, _matrix(p.grad, p))  # the first gradient only shows the basis
+            else:
+                used.append((p, state))
         if not used:
             return
+        self._update(group, used)
+        for number, (_, state) in enumerate(used):
+            state["count"] = count = state.get("count", 0) + 1
+            if (count + number) % REFRESH_EVERY == 0 or count == 1:
+                self._refresh(state)
+
+    def _update(self, group: dict[str, Any], used: list[tuple[nn.Parameter, dict[str, Any]]]) -> None:
+        """Move the parameters. On a GPU it is captured for each set of gradients that stays in its place."""
+        if used[0][0].device.type != "cuda":
+            self._move(group, used, group["lr"])
+            return
+        place = tuple(p.grad.data_ptr() for p, _ in used if p.grad is not None)
+        captured = self._captured.get(place)
+        if captured is None:
+            self._rate = torch.zeros((), device="cuda") if self._rate is None else self._rate
+            self._rate.fill_(group["lr"])
+            self._seen[place] = self._seen.get(place, 0) + 1
+            if self._seen[place] < SEEN_BEFORE_CAPTURE or not self.captures:
+                self._move(group, used, self._rate)
+                return
+            captured = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(captured):
+                self._move(group, used, self._rate)
+            self._captured[place] = captured
+        assert self._rate is not None
+        self._rate.fill_(group["lr"])
+        captured.replay()
+
+    def _move(
+        self, group: dict[str, Any], used: list[tuple[nn.Parameter, dict[str, Any]]], rate: float | Tensor
+    ) -> None:
+        first, second = group["betas"]
+        rotated = [self._forward(s, _matrix(p.grad, p), second) for p, s in used if p.grad is not None]
         # Adam, applied to nothing: what it makes of zeros is the update.
         updates = [torch.zeros_like(r) for r in rotated]
         adam(
@@ -91,21 +130,18 @@ class Soap(torch.optim.Optimizer):
             amsgrad=False,
             beta1=first,
             beta2=second,
-            lr=group["lr"],
+            lr=rate,
             weight_decay=0.0,
             eps=group["eps"],
             maximize=False,
         )
-        for number, ((p, state), update) in enumerate(zip(used, updates, strict=True)):
+        for (p, state), update in zip(used, updates, strict=True):
             _matrix(p, p).add_(self._back(state, update))
-            step = int(state["step"])
-            if (step + number) % REFRESH_EVERY == 0 or step == 1:
-                self._refresh(state)
 
     @staticmethod
     def _start(state: dict[str, Any], matrix: Tensor) -> None:
         state |= {
-            "step": torch.zeros(()),
+            "step": torch.zeros((), device=matrix.device),
             "mean": torch.zeros_like(matrix),
             "square": torch.zeros_like(matrix),
         }
@@ -146,21 +182,24 @@ class Soap(torch.optim.Optimizer):
     def _refresh(state: dict[str, Any]) -> None:
         if "left" in state:
             order, change = _Basis.refresh(state["left"])
-            state["square"] = state["square"][order]
-            state["mean"] = change @ state["mean"][order]
+            state["square"].copy_(state["square"][order])
+            state["mean"].copy_(change @ state["mean"][order])
         if "right" in state:
             order, change = _Basis.refresh(state["right"])
-            state["square"] = state["square"][:, order]
-            state["mean"] = state["mean"][:, order] @ change.T
+            state["square"].copy_(state["square"][:, order])
+            state["mean"].copy_(state["mean"][:, order] @ change.T)
 
 
 def _rotation(state: dict[str, Any], side: str) -> Tensor:
-    result: Tensor = state[side]["rotation"]
-    return result.to(_type(result))  # a state that was loaded comes in the type of its parameter
+    basis: dict[str, Tensor] = state[side]
+    wanted = _type(basis["vectors"])
+    if basis["rotation"].dtype != wanted:  # a state that was loaded comes in the type of its parameter
+        basis["rotation"] = basis["rotation"].to(wanted)
+    return basis["rotation"]
 
 
 def _type(x: Tensor) -> torch.dtype:
-    return product_dtype(x.device.type)
+    return product_dtype() if x.device.type == "cpu" else torch.float32
 
 
 def _matrix(x: Tensor, like: Tensor) -> Tensor:

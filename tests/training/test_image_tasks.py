@@ -9,12 +9,16 @@ from typing import Any
 import cv2
 import pytest
 import torch
+import torch.nn.functional as F
 
 from nnvvc.models.image import ImageModel
+from nnvvc.models.precision import reduced_precision
 from nnvvc.training import image_machines
 from nnvvc.training.image import ImageTask
 from nnvvc.training.image_machines import MachinesTask
 from nnvvc.training.image_parts import ProbabilityTask, SynthesisTask
+from nnvvc.training.replay import Graphs
+from nnvvc.training.runner import to_device
 from tests.codecs.loss_networks import use_loss_networks
 from tests.models.tiny_image import CONFIG
 from tests.training.test_filter_task import photo
@@ -56,6 +60,58 @@ def _twelve_steps(task: ImageTask) -> tuple[list[float], dict[str, float]]:
         optimiser.step()
         losses.append(float(loss.detach()))
     return losses, facts
+
+
+def test_a_bank_holds_what_batches_are_cut_from(make: Make) -> None:
+    people = make(ImageTask, bank=3)
+    planes = next(people.batches(0))["planes"]
+    assert planes.shape == (2, 6, 64, 64) and planes.dtype == torch.float32
+    assert people.bank is not None
+    assert any(torch.equal(planes[0], b.float()) for b in [*people.bank[0], *mirrored(people.bank[0])])
+    machines = make(MachinesTask, bank=3, scales=[0.5, 1.0])
+    seen = {tuple(b["planes"].shape) for b, _ in zip(machines.batches(0), range(8), strict=False)}
+    assert seen == {(2, 6, 64, 64), (2, 6, 32, 32)}
+    losses, _ = _twelve_steps(machines)
+    assert losses[-1] < losses[0]
+
+
+def mirrored(planes: torch.Tensor) -> torch.Tensor:
+    """Planes of pictures mirrored left to right, by way of the pictures."""
+    luma = F.pixel_shuffle(planes[:, :4], 2).flip(-1)
+    return torch.cat([F.pixel_unshuffle(luma, 2), planes[:, 4:].flip(-1)], 1)
+
+
+def test_graphs_are_told_apart_by_all_that_losses_depend_on(make: Make) -> None:
+    task = make(ImageTask, rounding_from=0.5, slope=0.1)
+    batch = next(task.batches(0))
+    kinds = set()
+    for task.progress in (0.0, 0.3, 0.6):
+        kinds |= {task.kind({**batch, "profile": p}) for p in ("high", "base")}
+    assert len(kinds) == 6
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_replayed_loss_has_the_gradients_of_a_computed_one(make: Make) -> None:
+    task = make(ImageTask)
+    task.noise_until = 0.0
+    task.model.cuda()
+    parameters = [p for p in task.model.parameters() if p.requires_grad]
+    graphs = Graphs(task, parameters)
+    for seed in range(2):
+        batch = to_device(next(task.batches(seed)), torch.device("cuda"))
+        torch.manual_seed(0)
+        loss, _ = graphs(batch)
+        replayed = [None if p.grad is None else p.grad.clone() for p in parameters]
+        for p in parameters:
+            p.grad = None
+        with reduced_precision("cuda"):
+            computed, _ = task.loss(batch)
+        computed.backward()  # type: ignore[no-untyped-call]
+        assert torch.allclose(loss, computed.detach())
+        for p, gradient in zip(parameters, replayed, strict=True):
+            assert (p.grad is None) == (gradient is None)
+            if p.grad is not None and gradient is not None:
+                assert torch.allclose(p.grad, gradient, rtol=0.1, atol=1e-2 * float(p.grad.abs().max()))
 
 
 @pytest.mark.parametrize("kind", [ImageTask, MachinesTask])
