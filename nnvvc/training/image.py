@@ -34,6 +34,7 @@ SPARSE_RATES = (22, 27, 32, 37, 42, 47)
 DEAD_ZONE = 0.8
 """A component below this share of its quantiser step is not worth its bits, about."""
 SLOPES = 16
+"""Steps in which the slope of activations below zero falls."""
 MIRRORED = [1, 0, 3, 2, 4, 5]
 """Planes that take each other's place where a picture is mirrored left to right."""
 HELD_OUT_SIZE = 384
@@ -172,10 +173,10 @@ class ImageTask:
         return str(rng.choice(list(self.profiles), p=weights / weights.sum()))
 
     def kind(self, batch: dict[str, Any]) -> Hashable:
-        """See `runner.GraphedTask`."""
+        """See `replay.Losses`."""
         phases = (self.rounding_from, self.corrections_from, self.noise_until)
         shapes = [tuple(v.shape) for v in batch.values() if isinstance(v, Tensor)]
-        return batch["profile"], self._slope(), *shapes, *(self.progress >= p for p in phases)
+        return batch.get("profile"), self._slope(), *shapes, *(self.progress >= p for p in phases)
 
     def _slope(self) -> float:
         """Falls in a few steps: each makes other graphs."""
@@ -270,8 +271,7 @@ def _cut(rng: np.random.Generator, planes: Tensor, size: int) -> Tensor:
 
 def _turned(rng: np.random.Generator, planes: Tensor) -> Tensor:
     """A batch of planes, mirrored at random."""
-    mirrored = planes[:, MIRRORED].flip(-1)
-    return mirrored if rng.random() < 0.5 else planes
+    return planes[:, MIRRORED].flip(-1) if rng.random() < 0.5 else planes
 
 
 def _centre(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:

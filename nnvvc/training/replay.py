@@ -21,7 +21,11 @@ Facts = Mapping[str, Tensor | float]
 
 
 class Losses(Protocol):
-    """What is captured: `loss` of a batch, anew for each `kind`."""
+    """A task (`runner.Task`) whose losses may be captured, anew for each `kind` of batch.
+
+    `kind` says all that a batch's loss depends on but for what is in tensors, the task's own state included.
+    Facts are tensors then.
+    """
 
     def kind(self, batch: Any) -> Hashable: ...
     def loss(self, batch: Any) -> tuple[Tensor, Facts]: ...

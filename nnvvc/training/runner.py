@@ -11,7 +11,7 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -51,14 +51,6 @@ class Task(Protocol):
     def loss(self, batch: Any) -> tuple[Tensor, Facts]: ...
     def validate(self) -> dict[str, float]: ...
     def export(self, folder: Path, facts: dict[str, Any]) -> None: ...
-
-
-class GraphedTask(Task, Protocol):
-    """A task whose losses may be replayed as CUDA graphs: `kind` says of a batch all that its loss depends on
-    but for what is in tensors, the task's own state included. Facts are tensors then.
-    """
-
-    def kind(self, batch: Any) -> Hashable: ...
 
 
 def to_device(batch: Any, device: torch.device) -> Any:

@@ -19,6 +19,7 @@ LARGEST_SIDE = 256
 REFRESH_EVERY = 20
 """Steps from one look at a basis to the next."""
 SEEN_BEFORE_CAPTURE = 3
+"""The step of a set of gradients that is captured; libraries choose their kernels in those before it."""
 
 
 class _Basis:
@@ -91,26 +92,23 @@ class Soap(torch.optim.Optimizer):
                 self._refresh(state)
 
     def _update(self, group: dict[str, Any], used: list[tuple[nn.Parameter, dict[str, Any]]]) -> None:
-        """Move the parameters. On a GPU it is captured for each set of gradients that stays in its place."""
-        if used[0][0].device.type != "cuda":
+        """Move the parameters. Where `captures` is set, the steps are captured for each set of gradients."""
+        if not self.captures:
             self._move(group, used, group["lr"])
             return
         place = tuple(p.grad.data_ptr() for p, _ in used if p.grad is not None)
-        captured = self._captured.get(place)
-        if captured is None:
-            self._rate = torch.zeros((), device="cuda") if self._rate is None else self._rate
-            self._rate.fill_(group["lr"])
-            self._seen[place] = self._seen.get(place, 0) + 1
-            if self._seen[place] < SEEN_BEFORE_CAPTURE or not self.captures:
-                self._move(group, used, self._rate)
-                return
-            captured = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(captured):
-                self._move(group, used, self._rate)
-            self._captured[place] = captured
-        assert self._rate is not None
+        if self._rate is None:
+            self._rate = torch.zeros((), device=used[0][0].device)
         self._rate.fill_(group["lr"])
-        captured.replay()
+        self._seen[place] = seen = self._seen.get(place, 0) + 1
+        if seen < SEEN_BEFORE_CAPTURE:
+            self._move(group, used, self._rate)
+            return
+        if seen == SEEN_BEFORE_CAPTURE:
+            self._captured[place] = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self._captured[place]):
+                self._move(group, used, self._rate)
+        self._captured[place].replay()
 
     def _move(
         self, group: dict[str, Any], used: list[tuple[nn.Parameter, dict[str, Any]]], rate: float | Tensor

@@ -88,6 +88,8 @@ def test_graphs_are_told_apart_by_all_that_losses_depend_on(make: Make) -> None:
     for task.progress in (0.0, 0.3, 0.6):
         kinds |= {task.kind({**batch, "profile": p}) for p in ("high", "base")}
     assert len(kinds) == 6
+    parts = make(SynthesisTask, kept=8)
+    assert parts.kind(next(parts.batches(0))) not in kinds
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
