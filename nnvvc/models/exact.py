@@ -8,18 +8,22 @@ ways compute the convolutions, and both give the sums exactly:
   that no sum, partial or whole, reaches 2**24, so the order of additions does not matter.
 - int8: unsigned 8-bit activations and weights within [-64, 63], summed in int32 by oneDNN.
 
+Where a network ends, weights have FINE times finer steps; such a layer is two convolutions, of the weights'
+high and low bits.
+
 The linear transform runs in float64 with the same proof against 2**53.
 """
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nnvvc.models.int8 import PackedConv
-from nnvvc.models.layers import ACT_SHIFT, WEIGHT_MAX, Conv, Split, interpolate, weight_exponent
+from nnvvc.models.layers import ACT_SHIFT, FINE, WEIGHT_MAX, Conv, Split, interpolate, weight_exponent
 from nnvvc.models.lic import LappedInverse
 from nnvvc.models.planes import MIDDLE, UNIT
 
@@ -86,8 +90,9 @@ class ExactConv(nn.Module):
     """The integer form of `Conv`. Takes and gives activations, or gives int32 values where `wide_shift`
     is set.
 
-    weight int8 (out, in, k, k); exponent int8 (out,): weights count in 2**-exponent, sums in 2**-(5 +
-    exponent); bias int32 (RATES or 1, out) in the unit of the sums, a row per rate index.
+    weight (out, in, k, k), int8, or int16 up to FINE * 64 where `wide_shift` is set; exponent int8 (out,):
+    weights count in 2**-exponent, sums in 2**-(5 + exponent); bias int32 (RATES or 1, out) in the unit of the
+    sums, a row per rate index.
     """
 
     def __init__(
@@ -104,16 +109,25 @@ class ExactConv(nn.Module):
         self.path = REFERENCE
         self._prepared: dict[str, Tensor] = {}
         self._scaled: PackedConv
-        self._sums: PackedConv
+        self._sums: list[Callable[..., Tensor]] = []
+
+    def _parts(self) -> list[Tensor]:
+        """The weight as int8: whole, or what counts in FINE steps and what is left."""
+        if self.weight.abs().max() <= WEIGHT_MAX + 1:
+            return [self.weight.to(torch.int8)]
+        high = (self.weight + FINE // 2) >> (FINE.bit_length() - 1)
+        return [part.clamp(-128, 127).to(torch.int8) for part in (high, self.weight - FINE * high)]
 
     def bound(self) -> int:
         """Largest absolute value that any partial sum of this layer can have; raises InexactModel from
         2**24 on.
         """
-        norms = self.weight.to(torch.int64).abs().sum((1, 2, 3)) * 255
-        skip = 255 << self.exponent.to(torch.int64)
-        half = (1 << self.exponent.to(torch.int64)) >> 1
-        total = int((norms + self.bias.to(torch.int64).abs().amax(0) + skip + half).max())
+        parts = [part.to(torch.int64).abs().sum((1, 2, 3)) * 255 for part in self._parts()]
+        if self.wide_shift is None:  # float64 has room for what comes to the sums of wide layers
+            exponent = self.exponent.to(torch.int64)
+            skip, half = 255 << exponent, (1 << exponent) >> 1
+            parts[0] += self.bias.to(torch.int64).abs().amax(0) + skip + half
+        total = int(torch.stack(parts).max())
         if total >= 1 << 24:
             raise InexactModel(f"sums may reach {total}, over 2**24")
         return total
@@ -127,36 +141,50 @@ class ExactConv(nn.Module):
         if not self._prepared:
             scale = torch.exp2(-self.exponent.float())
             self._prepared = {"scale": scale, "column": scale[None, :, None, None]}
+            parts = self._parts()
             if self.path == REFERENCE:
-                self._prepared["weight"] = self.weight.float().contiguous(memory_format=torch.channels_last)
+                weights = [part.float().contiguous(memory_format=torch.channels_last) for part in parts]
+                self._sums = [partial(self._reference, weight) for weight in weights]
             else:
                 geometry = [self.stride] * 2, [self.pad] * 2
-                self._scaled = PackedConv(self.weight, scale, *geometry)
-                self._sums = PackedConv(self.weight, torch.ones_like(scale), *geometry)
+                self._scaled = PackedConv(parts[0], scale, *geometry)
+                self._sums = [PackedConv(part, torch.ones_like(scale), *geometry) for part in parts]
         return self._prepared
+
+    def _reference(self, weight: Tensor, x: Tensor, bias: Tensor) -> Tensor:
+        return F.conv2d(x, weight, None, self.stride, self.pad) + bias[None, :, None, None]
 
     def forward(self, x: Tensor, q: Tensor | None = None, skip: Tensor | None = None) -> Tensor:
         """x: activations, float32 (reference) or uint8 (int8 path); q: one rate index, shared by the
         batch.
         """
         p = self._prepare()
-        bias = self.bias[0 if q is None or len(self.bias) == 1 else int(q[0])].float()
+        bias = self.bias[0 if q is None or len(self.bias) == 1 else int(q[0])]
         if self.path == INT8:
             x = x.contiguous(memory_format=torch.channels_last)
             if skip is None and self.wide_shift is None:
                 # A sum plus a quarter is never half-way: to the nearest is then the same as half up.
-                return self._scaled(x, (bias + 0.25) * p["scale"], torch.uint8)
-            total = self._sums(x, bias)
-        else:
-            total = F.conv2d(x, p["weight"], None, self.stride, self.pad) + bias[None, :, None, None]
+                return self._scaled(x, (bias.float() + 0.25) * p["scale"], torch.uint8)
         if self.wide_shift is not None:
-            shift = self.wide_shift - ACT_SHIFT - self.exponent.to(torch.int32)[None, :, None, None]
-            up = torch.exp2(shift.double())
-            # Exact: a sum below 2**24 times a power of two, in float64, plus a half.
-            return in_bands(lambda t: torch.floor(t.double() * up + 0.5).to(torch.int32), total)
+            return self._wide(x, bias)
+        total = self._sums[0](x, bias.float())
         if skip is None:
             return in_bands(lambda t: self._activation(t * p["column"]), total)
         return in_bands(lambda t, s: self._activation(t * p["column"] + s.float()), total, skip)
+
+    def _wide(self, x: Tensor, bias: Tensor) -> Tensor:
+        """int32 values: sums in float64, which holds them exactly, times powers of two."""
+        assert self.wide_shift is not None
+        shift = self.wide_shift - ACT_SHIFT - self.exponent.to(torch.int32)[None, :, None, None]
+        up = torch.exp2(shift.double())
+        offset = bias.double()[None, :, None, None]
+
+        def value(low: Tensor, high: Tensor | None = None) -> Tensor:
+            total = low.double() if high is None else low.double() + high.double() * FINE
+            return torch.floor((total + offset) * up + 0.5).to(torch.int32)
+
+        zero = torch.zeros(len(bias), device=bias.device)
+        return in_bands(value, *(sums(x, zero) for sums in reversed(self._sums)))
 
     def _activation(self, value: Tensor) -> Tensor:
         rounded = torch.floor(value + 0.5).clamp(0, 255)
@@ -238,11 +266,13 @@ class ExactLinear(nn.Module):
 def exact_conv(layer: Conv, wide_shift: int | None, q: Tensor | None) -> ExactConv:
     """The integer form of a trained layer; q (RATES,): the rate index that each row of biases is for."""
     weight = layer.weight.detach().double().cpu()
-    exponent = weight_exponent(weight)
+    fine = FINE if layer.wide else 1
+    exponent = weight_exponent(weight, fine)
     while True:
-        whole = torch.floor(weight * torch.exp2(exponent) + 0.5).clamp(-WEIGHT_MAX - 1, WEIGHT_MAX)
+        whole = torch.floor(weight * torch.exp2(exponent) + 0.5)
+        whole = whole.clamp(fine * (-WEIGHT_MAX - 1), fine * WEIGHT_MAX)
         # Where a channel's sums could pass the limit it gets a coarser step.
-        over = whole.abs().sum((1, 2, 3), keepdim=True) * 255 >= 2**23
+        over = whole.abs().sum((1, 2, 3), keepdim=True) * 255 >= fine * 2**23
         if not bool(over.any()):
             break
         exponent = exponent - over.to(exponent.dtype)
@@ -250,10 +280,9 @@ def exact_conv(layer: Conv, wide_shift: int | None, q: Tensor | None) -> ExactCo
     bias = layer.bias.detach().double().cpu()[None]
     if layer.rates is not None and q is not None:
         bias = bias + interpolate(layer.rates.detach().double().cpu(), q.double())
-    bias = torch.floor(bias * torch.exp2(flat + ACT_SHIFT) + 0.5).clamp(-(2**22), 2**22)
-    return ExactConv(
-        whole.to(torch.int8), flat.to(torch.int8), bias.to(torch.int32), layer.stride, layer.pad, wide_shift
-    )
+    bias = torch.floor(bias * torch.exp2(flat + ACT_SHIFT) + 0.5).clamp(fine * -(2**22), fine * 2**22)
+    whole = whole.to(torch.int16 if layer.wide else torch.int8)
+    return ExactConv(whole, flat.to(torch.int8), bias.to(torch.int32), layer.stride, layer.pad, wide_shift)
 
 
 def exact_linear(layer: LappedInverse) -> ExactLinear:

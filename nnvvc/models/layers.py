@@ -8,6 +8,7 @@ outputs keep their sign and more bits. The same `forward` code of a network serv
 decoding: only this layer knows the difference.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +26,8 @@ GRADIENT_LEAK = 0.01
 need no more to wake a silent channel; with 0.1 gradients grew from layer to layer.
 """
 WEIGHT_MAX = 63
+FINE = 64
+"""So many times finer are weights of `wide` layers: most of what rounding weights cost was theirs."""
 KNOTS = (18, 27, 36, 45, 54)
 """Rate indices q at which conditioning and gain vectors are trained; straight lines between, constant
 outside.
@@ -90,18 +93,18 @@ def ste_round(x: Tensor) -> Tensor:
     return result
 
 
-def weight_exponent(weight: Tensor) -> Tensor:
+def weight_exponent(weight: Tensor, fine: int = 1) -> Tensor:
     """Largest e per output channel, 0 to 12, with max |weight| * 2**e at most WEIGHT_MAX: float (out, 1,
-    1, 1).
+    1, 1). `fine`, a power of two: for steps so many times finer.
     """
     peak = weight.detach().abs().amax((1, 2, 3), keepdim=True).clamp_min(2.0**-12)
-    return torch.floor(torch.log2(WEIGHT_MAX / peak)).clamp(0, 12)
+    return torch.floor(torch.log2(WEIGHT_MAX / peak)).clamp(0, 12) + math.log2(fine)
 
 
-def round_weight(weight: Tensor) -> Tensor:
+def round_weight(weight: Tensor, fine: int = 1) -> Tensor:
     """The weight as the integer layer will hold it, with the identity as gradient."""
-    scale = torch.exp2(weight_exponent(weight))
-    return ste_round(weight * scale).clamp(-WEIGHT_MAX - 1, WEIGHT_MAX) / scale
+    scale = torch.exp2(weight_exponent(weight, fine))
+    return ste_round(weight * scale).clamp(fine * (-WEIGHT_MAX - 1), fine * WEIGHT_MAX) / scale
 
 
 class Conv(nn.Module):
@@ -152,7 +155,7 @@ class Conv(nn.Module):
         if self.scale is not None:
             weight, bias = weight * self.scale[:, None, None, None], bias * self.scale
         if self.rounding:
-            weight = round_weight(weight)
+            weight = round_weight(weight, FINE if self.wide else 1)
         if self.wide:
             y = whole_precision(F.conv2d, x, weight, bias, self.stride, self.pad)
         else:

@@ -1,6 +1,7 @@
 """Training of the learned image codec: rate and distortion over all rates at once."""
 
 import copy
+import itertools
 import json
 import math
 from collections.abc import Hashable, Iterator
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from nnvvc.files import atomic_path
 from nnvvc.media.colour import rgb_to_picture
+from nnvvc.models.context import PROFILES
 from nnvvc.models.image import config_from, save_model
 from nnvvc.models.layers import RATES, set_rounding, set_slope
 from nnvvc.models.lic import FIRST_STEP, HYPER_STRIDE, Lic, rate_lambda
@@ -25,12 +27,16 @@ from nnvvc.training.bank import filled
 from nnvvc.training.calibrate import rates_of_qps
 from nnvvc.training.fit_tables import fit_tables
 from nnvvc.training.photos import Photos, data_folder, read_rgb
+from nnvvc.training.ranges import spread as spread_ranges
 from nnvvc.training.replay import Facts
 from nnvvc.training.sparse_basis import sparse_rotation
 
 SPARSE_CROPS = 1440
 """Crops of 192x192 that the sparse basis is found on."""
 SPARSE_RATES = (22, 27, 32, 37, 42, 47)
+SPREAD_CROPS = 24
+"""Crops of 256x256 that show how large activations are."""
+SPREAD_RATES = (16, 22, 27, 32, 37, 42, 47)
 DEAD_ZONE = 0.8
 """A component below this share of its quantiser step is not worth its bits, about."""
 SLOPES = 16
@@ -56,7 +62,8 @@ class ImageTask:
     they are held at the scales of `learn_finely`. sparse: rounds of making the components of the linear
     transforms sparse (`sparse_basis`) before anything is trained; the probability model should be fresh then.
     bank: so many crops of the largest size are made once, by all cores, and lie on the device that trains; 0:
-    crops are cut anew for every step.
+    crops are cut anew for every step. spread: before anything is trained activations are moved to where their
+    range is used (`ranges`).
     """
 
     def __init__(
@@ -82,6 +89,7 @@ class ImageTask:
         rate_offset: float = 0.0,
         sparse: int = 0,
         bank: int = 0,
+        spread: bool = False,
     ) -> None:
         self.model = Lic(config_from(config or {}))
         self.progress = 0.0
@@ -112,6 +120,8 @@ class ImageTask:
         self.model.learn_finely()
         if any(k.startswith("hyper_") and k not in taken for k in self.model.state_dict()):
             self._start_hyper()
+        if spread:
+            self._spread()
 
     def _start_from_klt(self) -> None:
         rng = np.random.default_rng(1)
@@ -138,6 +148,15 @@ class ImageTask:
         q = torch.full((len(planes),), 32.0)
         with torch.no_grad():
             self.model.start_hyper(self.model.analysis(planes, q))
+
+    def _spread(self) -> None:
+        planes = self.photos.planes(np.random.default_rng(8), SPREAD_CROPS, 256)
+
+        def run() -> None:
+            for rate, profile, part in itertools.product(SPREAD_RATES, PROFILES, torch.split(planes, 8)):
+                simulate(self.model, part, torch.full((len(part),), float(rate)), profile, noise=False)
+
+        spread_ranges(self.model.eval(), run)
 
     def fill_bank(self, count: int) -> list[Tensor]:
         """Samples for `from_bank`: here planes (count, 6, size / 2, size / 2), float16."""

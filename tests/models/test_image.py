@@ -14,9 +14,9 @@ import torch
 from nnvvc.errors import InexactArithmetic, InputError, StreamError
 from nnvvc.models import exact, image
 from nnvvc.models.context import PROFILES
-from nnvvc.models.exact import INT8, REFERENCE, ExactConv, InexactModel, use_path
+from nnvvc.models.exact import INT8, REFERENCE, ExactConv, InexactModel, exact_conv, use_path
 from nnvvc.models.image import ImageModel, RateTables, save_model
-from nnvvc.models.layers import RATES
+from nnvvc.models.layers import FINE, RATES, Conv
 from nnvvc.models.simulate import simulate
 from tests.models.tiny_image import GOLDEN, MODEL, fixed_latents, golden_cases, tiny_network
 
@@ -158,6 +158,26 @@ def test_every_sum_is_proved(tiny: ImageModel) -> None:
     bad = ExactConv(weight, zero, torch.zeros(1, 1, dtype=torch.int32), 1, 1, None)
     with pytest.raises(InexactModel):
         bad.bound()
+
+
+def test_weights_of_wide_layers_are_fine_and_both_paths_exact() -> None:
+    generator = torch.Generator().manual_seed(5)
+    layer = Conv(24, 8, 3, wide=True)
+    with torch.no_grad():
+        layer.weight.copy_(torch.randn(layer.weight.shape, generator=generator))
+        layer.bias.copy_(torch.randn(8, generator=generator))
+    whole = exact_conv(layer, 12, None)
+    assert whole.weight.abs().max() > FINE * 16
+    assert 0 < whole.bound() < 2**24
+    x = torch.randint(0, 256, (1, 24, 9, 7), generator=generator, dtype=torch.uint8)
+    x[:, :, :4] = 255
+    sums = torch.nn.functional.conv2d(x.double(), whole.weight.double(), None, 1, 1)
+    unit = torch.exp2(7.0 - whole.exponent.double())[:, None, None]
+    expected = torch.floor((sums + whole.bias.double()[0, :, None, None]) * unit + 0.5).to(torch.int32)
+    for path in (INT8, REFERENCE):
+        whole.use(path)
+        assert torch.equal(whole(x if path == INT8 else x.float()), expected)
+    assert torch.allclose(expected * 2.0**-12, layer(x / 32), atol=0.1)
 
 
 def test_both_paths_agree_at_the_extremes(tiny: ImageModel) -> None:
