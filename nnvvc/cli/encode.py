@@ -63,7 +63,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--filter",
         choices=FILTERS,
         default="auto",
-        help="neural filter announced in the stream (auto: base with --codec image for people, else none)",
+        help="neural filter announced in the stream (auto: the image codec's own, else none)",
     )
     add(
         "--background",

@@ -26,6 +26,7 @@ from nnvvc.bitstream.slice_header import read_key_slice
 from nnvvc.errors import ConfigError, UnsupportedStream
 from nnvvc.models.registry import (
     FILTER_IMAGE,
+    FILTER_LEARNED,
     FILTER_MACHINES,
     FILTER_PEOPLE,
     FILTER_VIDEO,
@@ -50,8 +51,11 @@ _BEST = 3
 
 _PURPOSES: dict[Purpose, tuple[int, ...]] = {
     "machines": (FILTER_MACHINES, FILTER_VIDEO),
-    "people": (FILTER_PEOPLE, FILTER_IMAGE),
+    "people": (FILTER_PEOPLE,),
 }
+
+LEARNED_FILTERS: dict[Purpose, int] = {"machines": FILTER_LEARNED, "people": FILTER_IMAGE}
+"""Of pictures of the learned image codec."""
 
 _SMALLEST = {FILTER_MACHINES: Fraction(1, 4), FILTER_VIDEO: Fraction(1, 2), FILTER_PEOPLE: Fraction(1)}
 """The smallest coded scale of each filter's pictures."""
@@ -74,8 +78,13 @@ def filters_for(name: str, scale: Fraction, still: bool) -> tuple[ModelReference
 
 
 def filter_in(header: StreamHeader, purpose: Purpose) -> ModelReference | None:
-    """The filter that a stream header lists for this purpose."""
+    """The filter of VVC's pictures that a stream header lists for this purpose."""
     return next((m for m in header.models if m.number in _PURPOSES[purpose]), None)
+
+
+def learned_filter_in(header: StreamHeader, purpose: Purpose) -> ModelReference | None:
+    """The filter that a stream header lists for learned pictures."""
+    return next((m for m in header.models if m.number == LEARNED_FILTERS[purpose]), None)
 
 
 def key_slice_qp(unit: AccessUnit, sets: ParameterSets) -> int:

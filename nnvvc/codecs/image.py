@@ -1,7 +1,7 @@
 """The learned image codec as a pipeline: each picture by itself, at a coded scale of the encoder's choice."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
@@ -14,6 +14,7 @@ from nnvvc.bitstream.muxer import Muxer, PeriodVerifier
 from nnvvc.bitstream.payload import PayloadKind, write_payload
 from nnvvc.codecs import filtering
 from nnvvc.codecs.base import DecodedVideo
+from nnvvc.codecs.learned_filter import LearnedFilter
 from nnvvc.codecs.people_filter import StillFilter, still_filter
 from nnvvc.codecs.picture_coder import CodedPicture, decode_picture, encode_picture, image_model, qp_of
 from nnvvc.codecs.quality_choice import EQUAL_RATE, Trial, chosen_coding, chosen_qp
@@ -48,36 +49,32 @@ class ImageCodec:
         used = registry.reference(registry.IMAGE_MODELS[purpose])
         model = image_model(used)
         filters = _filters(options.filter, purpose)
-        apply = still_filter(filters[0]) if filters else None
         scale = coded_scale(options, purpose)
         searched = purpose == "machines" and options.effort == "full"
         if searched and video.still and options.scale is None:
             frames = list(not_empty(frames))
-            scale, qp = chosen_coding(
-                frames[0],
-                options.vvc.qp,
-                scale,
-                {
-                    s: _trial(model, frames[0], coded_picture_format(video.picture, s), options)
-                    for s in EQUAL_RATE
-                },
-            )
+            trials = {s: _trial(model, frames[0], video.picture, s, options, filters) for s in EQUAL_RATE}
+            scale, qp = chosen_coding(frames[0], options.vvc.qp, scale, trials)
             options, searched = replace(options, vvc=replace(options.vvc, qp=qp)), False
         coded = coded_picture_format(video.picture, scale)
         ready: deque[bytes] = deque()
         header = StreamHeader(Pipeline.IMAGE, video, scale, (used, *filters))
-        muxer = Muxer(header, ready.append)
+        muxer: Muxer | None = None
         for frame in frames:
             qp = options.vvc.qp
             if searched:
-                qp = chosen_qp(frame, qp, _trial(model, frame, coded, options))
-            result = _encode(model, frame, coded, purpose, qp, options, apply)
+                qp = chosen_qp(frame, qp, _trial(model, frame, video.picture, scale, options, filters))
+            result = _encode(model, frame, coded, purpose, qp, options, filters)
+            if muxer is None:
+                if video.still and purpose == "machines":
+                    header = replace(header, block_map=_block_map(frame, result, coded, qp, header))
+                muxer = Muxer(header, ready.append)
             for unit in AccessUnits([write_payload(PayloadKind.KEY_PICTURE, result.body)]):
                 muxer.add(unit)
             muxer.add_picture(result.picture)
             while ready:
                 yield ready.popleft()
-        muxer.close()
+        (muxer or Muxer(header, ready.append)).close()
         yield from ready
 
     def decode(self, stream: Demuxer, options: DecodeOptions) -> DecodedVideo:
@@ -87,10 +84,13 @@ class ImageCodec:
         source = header.source
         coded = coded_picture_format(source.picture, header.scale)
         notes: list[str] = []
-        apply: StillFilter | None = None
-        if options.filter == "auto" and not options.coded:
-            used = filtering.filter_in(header, options.purpose)
-            apply = still_filter(used) if used is not None else None
+        apply: StillFilter | LearnedFilter | None = None
+        used = filtering.learned_filter_in(header, options.purpose)
+        if used is not None and options.filter == "auto" and not options.coded:
+            if options.purpose == "people":
+                apply = still_filter(used)
+            else:
+                apply = LearnedFilter(used, coded, source.picture, header.scale, header.block_map)
 
         def pictures() -> Iterator[Picture]:
             verifier = PeriodVerifier() if options.verify else None
@@ -135,22 +135,54 @@ class ImageCodec:
 
 def _filters(name: str, purpose: Purpose) -> tuple[ModelReference, ...]:
     """The models behind an encoder's `--filter`. Raises ConfigError, UnknownModel."""
-    if name == "machines" or (name in ("base", "adapt") and purpose == "machines"):
-        raise ConfigError(f"--filter {name} is not there for --codec image --for {purpose}")
     if name == "adapt":
         raise ConfigError("--filter adapt follows video; --filter base is there for --codec image")
-    return () if name == "none" or purpose == "machines" else (registry.reference(registry.FILTER_IMAGE),)
+    if name not in ("none", "auto", "machines" if purpose == "machines" else "base"):
+        raise ConfigError(f"--filter {name} is not there for --codec image --for {purpose}")
+    return () if name == "none" else (registry.reference(filtering.LEARNED_FILTERS[purpose]),)
 
 
-def _trial(model: ImageModel, frame: Picture, coded: PictureFormat, options: EncodeOptions) -> Trial:
-    """What machines see of a picture coded in this format."""
+def _trial(
+    model: ImageModel,
+    frame: Picture,
+    source: PictureFormat,
+    scale: Fraction,
+    options: EncodeOptions,
+    filters: Sequence[ModelReference],
+) -> Trial:
+    """What machines see of a picture coded at this scale."""
+    from nnvvc.adapt.block_choice import BlockLosses
+    from nnvvc.codecs.filter_choice import choose_filters
+
+    coded = coded_picture_format(source, scale)
     small = _small(frame, coded)
+    losses = BlockLosses(frame) if filters else None
 
     def trial(qp: int) -> tuple[Picture, int]:
         result = encode_picture(model, small, qp, options.profile)
-        return restore(result.picture, frame.format), len(result.body)
+        shown = result.picture
+        if losses is not None:
+            apply = LearnedFilter(filters[0], coded, source, scale).network(qp)
+            shown = choose_filters(apply, shown.with_chroma(Chroma.C420), losses, 8 * len(result.body))
+        return restore(shown.with_chroma(source.chroma), frame.format), len(result.body)
 
     return trial
+
+
+def _block_map(
+    frame: Picture, result: CodedPicture, coded: PictureFormat, qp: int, header: StreamHeader
+) -> bytes:
+    """Which filter is for which block of a single picture for machines; empty where nothing says so."""
+    from nnvvc.adapt.loss_networks import available
+    from nnvvc.codecs.filter_choice import block_map_of
+
+    used = filtering.learned_filter_in(header, "machines")
+    if used is None or not available():
+        return b""
+    apply = LearnedFilter(used, coded, header.source.picture, header.scale).network(qp)
+    if apply.filters == 1:
+        return b""
+    return block_map_of(apply, result.picture.with_chroma(Chroma.C420), frame, 8 * len(result.body))
 
 
 def _small(frame: Picture, coded: PictureFormat) -> Picture:
@@ -164,11 +196,11 @@ def _encode(
     purpose: Purpose,
     qp: int,
     options: EncodeOptions,
-    apply: StillFilter | None,
+    filters: Sequence[ModelReference],
 ) -> CodedPicture:
     """A picture of the source, coded; for machines with what `--finetune` does for them.
 
-    apply: the filter that decoders will use.
+    filters: what decoders will use.
     """
     small = _small(frame, coded)
     distortion: Distortion = people_distortion
@@ -181,8 +213,8 @@ def _encode(
 
         if available():
             distortion, whole = FeatureDistortion(frame, coded), True
-    elif apply is not None:
-        distortion = FilteredDistortion(apply.exact.model, qp, coded.full_range)
+    elif purpose == "people" and filters:
+        distortion = FilteredDistortion(still_filter(filters[0]).exact.model, qp, coded.full_range)
     return encode_picture(model, small, qp, options.profile, seconds, distortion, whole)
 
 

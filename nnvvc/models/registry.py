@@ -18,7 +18,7 @@ WEIGHTS = Path(__file__).parent / "weights"
 
 IMAGE_PEOPLE, IMAGE_MACHINES = 1, 2
 ADAPTER_PEOPLE = 32
-FILTER_MACHINES, FILTER_PEOPLE, FILTER_VIDEO, FILTER_IMAGE = 64, 65, 66, 67
+FILTER_MACHINES, FILTER_PEOPLE, FILTER_VIDEO, FILTER_IMAGE, FILTER_LEARNED = 64, 65, 66, 67, 68
 
 FILES = {
     IMAGE_PEOPLE: "image_people.safetensors",
@@ -28,6 +28,7 @@ FILES = {
     FILTER_PEOPLE: "filter_people.safetensors",
     FILTER_VIDEO: "filter_video.safetensors",
     FILTER_IMAGE: "filter_image.safetensors",
+    FILTER_LEARNED: "filter_learned.safetensors",
 }
 
 

@@ -28,7 +28,7 @@ from nnvvc.media import open_source
 from nnvvc.media.colour import rgb_to_picture
 from nnvvc.media.resample import resample
 from nnvvc.picture import Chroma, Matrix, Picture
-from nnvvc.training.filter_data import code_patches
+from nnvvc.training.filter_data import code_patches, vvc_coder
 from nnvvc.training.photos import ENDINGS, read_rgb
 from nnvvc.vvc.tools import CodedFormat, DecoderSettings, VvcSettings, decoder, encoder
 
@@ -217,7 +217,9 @@ def code_photos(photos: Sequence[Path], folder: Path, rng: np.random.Generator) 
         if chosen and not target.exists():
             pictures = [rgb_to_picture(patch, 10, Matrix.BT709) for patch in chosen]
             originals = np.concatenate([patches_of(p) for p in pictures])
-            save_pairs(target, code_patches(pictures, qp, PRESET), originals, [0] * len(chosen), qp)
+            save_pairs(
+                target, code_patches(pictures, qp, vvc_coder(PRESET)), originals, [0] * len(chosen), qp
+            )
 
 
 def shared_out(

@@ -1,4 +1,4 @@
-"""Training data of the filters: photos coded by VVC at several scales and QPs.
+"""Training data of the filters: photos coded by VVC, or the learned image codec, at several scales and QPs.
 
 VVC encoders have a large cost per picture, so the patches are coded as mosaics, all intra. A folder holds
 `rgbP.npy`, the original patches of part P (n, 256, 256, 3), uint8, and for every scale and QP
@@ -6,7 +6,7 @@ VVC encoders have a large cost per picture, so the patches are coded as mosaics,
 (len(idx), samples), limited range, luma, then Cb and Cr, and `matrix`, Kr and Kb of the conversion.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -18,9 +18,12 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from nnvvc.codecs.picture_coder import encode_picture
 from nnvvc.errors import InputError
 from nnvvc.files import atomic_path
 from nnvvc.media.colour import KR_KB, rgb_to_picture
+from nnvvc.models.context import PROFILES
+from nnvvc.models.image import ImageModel
 from nnvvc.picture import Matrix, Picture, PictureFormat
 from nnvvc.training.photos import read_rgb
 from nnvvc.vvc.tools import CodedFormat, DecoderSettings, VvcSettings, decoder, encoder
@@ -35,6 +38,10 @@ SHARES: Mapping[str, int] = {"1/2": 3, "1": 2, "3/4": 2, "1/4": 2}
 
 MOSAIC = 1024
 """Largest side of a mosaic, luma samples."""
+
+
+Coder = Callable[[Sequence[Picture], int], Iterable[Picture]]
+"""Pictures of one format as they are decoded, coded by themselves with a QP."""
 
 
 @dataclass(frozen=True)
@@ -68,13 +75,14 @@ def make_patches(
     photos: Sequence[Path],
     folder: Path,
     part: int = 0,
-    preset: str = "faster",
+    coder: Coder | None = None,
     shares: Mapping[str, int] = SHARES,
     qps: Sequence[int] = QPS,
 ) -> None:
     """Code one patch of every photo of 256x256 or more; files that are there already are left alone.
 
-    shares: coded scales, and at how many of `qps` each patch is coded there.
+    coder: VVC with preset `faster` by default. shares: coded scales, and at how many of `qps` each patch is
+    coded there.
 
     Raises InputError where no photo is large enough, and what the VVC tools raise.
     """
@@ -97,7 +105,7 @@ def make_patches(
             index = np.flatnonzero((chosen == number).any(1))
             if not len(index):
                 continue
-            planes = code_patches([pictures[i] for i in index], qp, preset)
+            planes = code_patches([pictures[i] for i in index], qp, coder or vvc_coder("faster"))
             with atomic_path(target) as path:
                 np.savez(path, idx=index, planes=planes, matrix=np.array(KR_KB[Matrix.BT709]))
 
@@ -132,8 +140,8 @@ def _picture(patch: NDArray[Any], scale: Fraction) -> Picture:
     return rgb_to_picture(patch, 10, Matrix.BT709)
 
 
-def code_patches(patches: Sequence[Picture], qp: int, preset: str) -> NDArray[np.uint16]:
-    """Decoded samples, (n, samples), of square patches of one size, coded all intra."""
+def code_patches(patches: Sequence[Picture], qp: int, coder: Coder) -> NDArray[np.uint16]:
+    """Decoded samples, (n, samples), of square patches of one size, coded as mosaics."""
     side = patches[0].format.width
     across = max(1, MOSAIC // side)
     filled = [*patches, *[patches[0]] * (-len(patches) % across**2)]
@@ -150,10 +158,8 @@ def code_patches(patches: Sequence[Picture], qp: int, preset: str) -> NDArray[np
         )
         for k in range(0, len(filled), across**2)
     ]
-    settings = VvcSettings(qp=qp, preset=preset, gop="ai", threads=1)
-    stream = encoder().encode(mosaics, fmt, Fraction(30), settings)
     rows = []
-    for picture in decoder().decode(stream, CodedFormat(fmt), DecoderSettings(threads=1)):
+    for picture in coder(mosaics, qp):
         for y in range(across):
             for x in range(across):
                 parts = []
@@ -161,3 +167,25 @@ def code_patches(patches: Sequence[Picture], qp: int, preset: str) -> NDArray[np
                     parts.append(plane[y * step : (y + 1) * step, x * step : (x + 1) * step].ravel())
                 rows.append(np.concatenate(parts))
     return np.stack(rows[: len(patches)])
+
+
+def vvc_coder(preset: str) -> Coder:
+    """VVC, all intra. What it gives raises what the VVC tools raise."""
+
+    def code(pictures: Sequence[Picture], qp: int) -> Iterable[Picture]:
+        fmt = pictures[0].format
+        settings = VvcSettings(qp=qp, preset=preset, gop="ai", threads=1)
+        stream = encoder().encode(pictures, fmt, Fraction(30), settings)
+        return decoder().decode(stream, CodedFormat(fmt), DecoderSettings(threads=1))
+
+    return code
+
+
+def learned_coder(model: ImageModel) -> Coder:
+    """The learned image codec, in its best profile."""
+
+    def code(pictures: Sequence[Picture], qp: int) -> Iterable[Picture]:
+        for picture in pictures:
+            yield encode_picture(model, picture, qp, PROFILES[-1]).picture
+
+    return code

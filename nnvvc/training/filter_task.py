@@ -17,11 +17,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nnvvc.models.filters import PictureFilter, filter_config, load_filter, save_filter
+from nnvvc.models.image import ImageModel
 from nnvvc.models.planes import to_rgb
 from nnvvc.models.precision import reduced_precision
+from nnvvc.models.registry import WEIGHTS
 from nnvvc.models.tasknets import TaskNetwork, feature_loss
 from nnvvc.training.coded_patches import Batch, CodedPatches, plainly_enlarged
-from nnvvc.training.filter_data import PATCH, make_patches
+from nnvvc.training.filter_data import PATCH, learned_coder, make_patches
 from nnvvc.training.filter_start import initialise
 from nnvvc.training.object_map import object_map
 from nnvvc.training.photos import data_folder
@@ -104,10 +106,11 @@ class FilterTask:
 
     folder: coded patches; made of the pictures in `photos` (default: `train` in the folder that NNVVC_DATA
     names) where they are missing; for a filter of video of clips that are made of them, and of those in
-    `video`. networks: folder of the task networks. start: filter to start from, with one branch or as many,
-    and no fewer channels. frozen: beginnings of names of parameters that stay as they start. config: fields
-    of `FilterConfig`. shares: how often each scale is drawn. batch: pictures per step. features: networks and
-    their outputs that judge, `FEATURES` where not given.
+    `video`. learned: weights of the image codec, a file or the name of a packaged one, that patches are coded
+    with in place of VVC. networks: folder of the task networks. start: filter to start from, with one branch
+    or as many, and no fewer channels. frozen: beginnings of names of parameters that stay as they start.
+    config: fields of `FilterConfig`. shares: how often each scale is drawn. batch: pictures per step.
+    features: networks and their outputs that judge, `FEATURES` where not given.
     networks_per_step: how many of them judge a step. noise: largest standard deviation of the noise that
     networks see on both pictures, of RGB in 0..1: what a filter learns then depends less on the network.
     ghosts: largest relative deviation of the networks' weights, drawn anew for every step, for the same end.
@@ -123,6 +126,7 @@ class FilterTask:
         folder: str,
         photos: str | None = None,
         video: str | None = None,
+        learned: str | None = None,
         networks: str | None = None,
         start: str | None = None,
         frozen: Sequence[str] = (),
@@ -144,7 +148,8 @@ class FilterTask:
             if self.model.config.video:
                 make_video_patches(pictures, data_folder(video, "video"), Path(folder))
             else:
-                make_patches(sorted(pictures.glob("*.*")), Path(folder))
+                coder = learned_coder(ImageModel.load(WEIGHTS / learned)) if learned else None
+                make_patches(sorted(pictures.glob("*.*")), Path(folder), coder=coder)
         self.patches = CodedPatches(Path(folder))
         if start:
             initialise(self.model, load_filter(Path(start)))

@@ -4,7 +4,7 @@ import copy
 import itertools
 import json
 import math
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +29,15 @@ from nnvvc.training.fit_tables import fit_tables
 from nnvvc.training.photos import Photos, data_folder, read_rgb
 from nnvvc.training.ranges import spread as spread_ranges
 from nnvvc.training.replay import Facts
+from nnvvc.training.rounding import round_weights
 from nnvvc.training.sparse_basis import sparse_rotation
 
 SPARSE_CROPS = 1440
 """Crops of 192x192 that the sparse basis is found on."""
 SPARSE_RATES = (22, 27, 32, 37, 42, 47)
-SPREAD_CROPS = 24
-"""Crops of 256x256 that show how large activations are."""
-SPREAD_RATES = (16, 22, 27, 32, 37, 42, 47)
+USUAL_CROPS = 24
+"""Crops of 256x256 that show what activations usually are."""
+USUAL_RATES = (16, 22, 27, 32, 37, 42, 47)
 DEAD_ZONE = 0.8
 """A component below this share of its quantiser step is not worth its bits, about."""
 SLOPES = 16
@@ -63,7 +64,8 @@ class ImageTask:
     transforms sparse (`sparse_basis`) before anything is trained; the probability model should be fresh then.
     bank: so many crops of the largest size are made once, by all cores, and lie on the device that trains; 0:
     crops are cut anew for every step. spread: before anything is trained activations are moved to where their
-    range is used (`ranges`).
+    range is used (`ranges`). fit_rounding: what is exported has weights rounded for their inputs
+    (`rounding`), not to the nearest steps: for trainings that never saw rounding.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class ImageTask:
         sparse: int = 0,
         bank: int = 0,
         spread: bool = False,
+        fit_rounding: bool = False,
     ) -> None:
         self.model = Lic(config_from(config or {}))
         self.progress = 0.0
@@ -103,7 +106,7 @@ class ImageTask:
         self.rate_balance = rate_balance
         self.photos = Photos(data_folder(data, "train"), limit)
         self.bank = self.fill_bank(bank) if bank else None
-        self.rate_offset = rate_offset
+        self.rate_offset, self.fit_rounding = rate_offset, fit_rounding
         self.calibration = {int(qp): float(psnr) for qp, psnr in (calibration or {}).items()}
         self.held_out_files = sorted(data_folder(held_out, "kodak").glob("*"))
         self.held_out_views = [_centre(read_rgb(f)) for f in self.held_out_files[4::6]]
@@ -121,7 +124,7 @@ class ImageTask:
         if any(k.startswith("hyper_") and k not in taken for k in self.model.state_dict()):
             self._start_hyper()
         if spread:
-            self._spread()
+            spread_ranges(self.model.eval(), self._usual_pictures(self.model))
 
     def _start_from_klt(self) -> None:
         rng = np.random.default_rng(1)
@@ -149,14 +152,15 @@ class ImageTask:
         with torch.no_grad():
             self.model.start_hyper(self.model.analysis(planes, q))
 
-    def _spread(self) -> None:
-        planes = self.photos.planes(np.random.default_rng(8), SPREAD_CROPS, 256)
+    def _usual_pictures(self, model: Lic) -> Callable[[], None]:
+        """Runs a model on crops, at all rates and in all profiles."""
+        planes = self.photos.planes(np.random.default_rng(8), USUAL_CROPS, 256)
 
         def run() -> None:
-            for rate, profile, part in itertools.product(SPREAD_RATES, PROFILES, torch.split(planes, 8)):
-                simulate(self.model, part, torch.full((len(part),), float(rate)), profile, noise=False)
+            for rate, profile, part in itertools.product(USUAL_RATES, PROFILES, torch.split(planes, 8)):
+                simulate(model, part, torch.full((len(part),), float(rate)), profile, noise=False)
 
-        spread_ranges(self.model.eval(), run)
+        return run
 
     def fill_bank(self, count: int) -> list[Tensor]:
         """Samples for `from_bank`: here planes (count, 6, size / 2, size / 2), float16."""
@@ -251,16 +255,20 @@ class ImageTask:
         """
         file = folder / "image.safetensors"
         q = torch.arange(RATES, dtype=torch.float32)
-        model = save_model(copy.deepcopy(self.model), file, q=q)
+        trained = copy.deepcopy(self.model).cpu().eval()
+        if self.fit_rounding:
+            set_rounding(trained, False)
+            round_weights(trained, self._usual_pictures(trained))
+        model = save_model(copy.deepcopy(trained), file, q=q)
         if not self.calibration:
             q = q + self.rate_offset
         else:
             q = rates_of_qps(model, self._calibration_pictures(), self.calibration)
-            model = save_model(copy.deepcopy(self.model), file, q=q)
+            model = save_model(copy.deepcopy(trained), file, q=q)
         rng = np.random.default_rng(5)
         photos = [self.photos.planes(rng, 1, 256) for _ in range(96)]
         tables = fit_tables(model, photos, [17, 22, 27, 32, 37, 42, 47, 52])
-        model = save_model(copy.deepcopy(self.model), file, tables, q)
+        model = save_model(trained, file, tables, q)
         card = {
             "model": "learned image codec",
             "sha256": model.digest.hex(),

@@ -17,13 +17,18 @@ from nnvvc.adapt.latents import finetune, people_distortion
 from nnvvc.adapt.loss_networks import PictureLoss
 from nnvvc.api import decode_chunks, encode_frames
 from nnvvc.bitstream.demuxer import Demuxer
+from nnvvc.bitstream.header import Pipeline, StreamHeader
+from nnvvc.codecs import image as image_codec
 from nnvvc.codecs import people_filter, picture_coder, quality_choice
 from nnvvc.codecs.image import coded_picture_format, restore
+from nnvvc.codecs.learned_filter import LearnedFilter
 from nnvvc.codecs.people_filter import StillFilter
 from nnvvc.codecs.picture_coder import decode_picture, encode_picture, image_model
-from nnvvc.errors import ConfigError, InputError, NnvvcError, PictureMismatch, UnknownModel
+from nnvvc.entropy.block_map import decode_blocks
+from nnvvc.errors import ConfigError, InputError, NnvvcError, PictureMismatch, StreamError, UnknownModel
 from nnvvc.models import registry
 from nnvvc.models.exact_restoration import Measured, save_exact
+from nnvvc.models.filters import FilterConfig, PictureFilter, save_filter
 from nnvvc.models.image import ImageModel
 from nnvvc.models.lic import rate_lambda
 from nnvvc.models.planes import planes_of_picture
@@ -58,6 +63,7 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ImageModel
             torch.rand(1, 1, 32, 32), torch.rand(1, 2, 16, 16) - 0.5, torch.tensor([30.0]), torch.zeros(1)
         )
     save_exact(brighter, measured.shifts(), tmp_path / "filter_image.safetensors", {})
+    save_filter(by_strength(), tmp_path / "filter_learned.safetensors", {})
     monkeypatch.setattr(registry, "WEIGHTS", tmp_path)
     registry.reference.cache_clear()
     before = torch.get_num_threads()
@@ -66,6 +72,17 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ImageModel
     torch.set_num_threads(before)
     registry.reference.cache_clear()
     image_model.cache_clear()
+
+
+def by_strength() -> PictureFilter:
+    """Two filters: the first leaves luma as it is, the second adds 0.1."""
+    model = PictureFilter(FilterConfig((4, 4, 4), (0, 0), branches=2)).requires_grad_(False)
+    for branch, bias in zip(model.branches, (0.0, 0.1), strict=True):
+        for up, head in branch.heads.items():  # type: ignore[union-attr, operator]
+            head.weight.zero_()
+            head.bias.zero_()
+            head.bias[: 4 * int(up) ** 2] = bias
+    return model
 
 
 def picture(fmt: PictureFormat, seed: int = 0) -> Picture:
@@ -199,11 +216,61 @@ def test_streams_without_a_known_model() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "purpose"), [("machines", None), ("adapt", None), ("base", "machines"), ("machines", "machines")]
+    ("name", "purpose"), [("machines", None), ("adapt", None), ("base", "machines"), ("adapt", "machines")]
 )
 def test_filters_that_are_not_there_are_refused(name: str, purpose: str | None) -> None:
     with pytest.raises(ConfigError):
         stream_of([picture(PictureFormat(8, 8))], options(filter=name, purpose=purpose))
+
+
+@pytest.mark.parametrize("scale", [Fraction(1), Fraction(3, 4), Fraction(1, 2), Fraction(1, 4)])
+@pytest.mark.parametrize("fmt", [PictureFormat(301, 150), PictureFormat(160, 90, 10, Chroma.C400)])
+def test_machines_see_pictures_at_full_size_through_a_filter(fmt: PictureFormat, scale: Fraction) -> None:
+    original = picture(fmt)
+    chosen = options(filter="machines", purpose="machines", scale=scale)
+    stream = stream_of([original], chosen)
+    (shown,) = decode_chunks([stream], DecodeOptions(purpose="machines"))
+    (plain,) = decode_chunks([stream], DecodeOptions(purpose="machines", filter="off"))
+    assert shown.format == plain.format == fmt
+    # The first of two filters, which is only another enlargement.
+    error = np.abs(shown.planes[0].astype(int) - plain.planes[0])
+    assert error.mean() < 0.01 * (1 << fmt.bit_depth)
+    assert stream == stream_of([original], replace(chosen, filter="auto"))
+    assert stream != stream_of([original], replace(chosen, filter="none"))
+
+
+def test_filters_are_chosen_block_by_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_loss_networks(tmp_path, monkeypatch)
+    fmt = PictureFormat(512, 256)
+    original = picture(fmt)
+    # Decoded darker than it was on the right side: the second filter mends that.
+    darker = original.planes[0].copy()
+    darker[:, 256:] = np.clip(darker[:, 256:].astype(int) - 22, 0, 255)
+    chosen = options(5, purpose="machines", scale=Fraction(1), finetune_seconds=0.0)
+    encode = image_codec._encode
+
+    def dark(model: ImageModel, frame: Picture, *arguments: object) -> picture_coder.CodedPicture:
+        given = Picture((darker, *frame.planes[1:]), fmt)
+        return encode(model, given, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(image_codec, "_encode", dark)
+    stream = stream_of([original], chosen)
+    header = Demuxer([stream]).header
+    assert header is not None
+    blocks = decode_blocks(header.block_map, (2, 4), 2)
+    assert blocks[:, :2].sum() < blocks[:, 2:].sum()
+    (shown,) = decode_chunks([stream], DecodeOptions(purpose="machines"))
+    (plain,) = decode_chunks([stream], DecodeOptions(purpose="machines", filter="off"))
+    brighter = shown.planes[0].astype(int) - plain.planes[0] > 15
+    assert brighter.mean() == pytest.approx(blocks.mean(), abs=0.05)
+
+
+def test_a_damaged_choice_of_filters_is_an_error() -> None:
+    header = StreamHeader(Pipeline.IMAGE, VideoFormat(PictureFormat(512, 256)))
+    used = registry.reference(registry.FILTER_LEARNED)
+    fmt = header.source.picture
+    with pytest.raises(StreamError):
+        LearnedFilter(used, coded_picture_format(fmt, Fraction(1)), fmt, Fraction(1), bytes(400))
 
 
 def test_finetuning_weighs_the_filtered_picture(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,11 +11,21 @@ import pytest
 import torch
 
 from nnvvc.models.filters import load_filter
+from nnvvc.models.image import ImageModel
 from nnvvc.models.tasknets import feature_loss
-from nnvvc.training.filter_data import CodedFile, code_patches, cut_patches, make_patches
+from nnvvc.training.coded_patches import CodedPatches, plainly_enlarged
+from nnvvc.training.filter_data import (
+    CodedFile,
+    code_patches,
+    cut_patches,
+    learned_coder,
+    make_patches,
+    vvc_coder,
+)
 from nnvvc.training.filter_start import initialise
 from nnvvc.training.filter_task import FEATURES, FilterTask, View, compose
 from tests.models.test_tasknets import make_network
+from tests.models.tiny_image import MODEL
 
 CUTS = {name: ["feat8"] for name in FEATURES}
 TINY = {"widths": [8, 8, 8], "blocks": [0, 1]}
@@ -68,10 +78,18 @@ def test_mosaics_keep_patches_apart_and_in_order(photos: list[Path]) -> None:
     from nnvvc.training.filter_data import _picture
 
     patches = [_picture(p, Fraction(1, 4)) for p in cut_patches(photos, np.random.default_rng(0))]
-    planes = code_patches([patches[0], patches[1], patches[0]], 27, "faster")
+    planes = code_patches([patches[0], patches[1], patches[0]], 27, vvc_coder("faster"))
     for row, picture in zip(planes, (patches[0], patches[1], patches[0]), strict=True):
         original = np.concatenate([p.ravel() for p in picture.planes]).astype(int)
         assert np.abs(row - original).mean() < 12
+
+
+def test_learned_pictures_are_data_too(photos: list[Path], tmp_path: Path) -> None:
+    coder = learned_coder(ImageModel.load(MODEL))
+    make_patches(photos, tmp_path, part=1, coder=coder, shares={"1/2": 1}, qps=(20,))
+    batch = CodedPatches(tmp_path).sample(Fraction(1, 2), [20], np.random.default_rng(0))
+    assert batch["luma"].shape == (1, 1, 128, 128)
+    assert 0.001 < float((plainly_enlarged(batch) - batch["original"]).abs().mean()) < 0.2
 
 
 @pytest.mark.parametrize("branches", [1, 2])

@@ -11,9 +11,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from nnvvc.models.exact import exact_conv
 from nnvvc.models.image import ImageModel
 from nnvvc.models.precision import reduced_precision
-from nnvvc.training import image_machines
+from nnvvc.training import image, image_machines
 from nnvvc.training.image import ImageTask
 from nnvvc.training.image_machines import MachinesTask
 from nnvvc.training.image_parts import ProbabilityTask, SynthesisTask
@@ -60,6 +61,26 @@ def _twelve_steps(task: ImageTask) -> tuple[list[float], dict[str, float]]:
         optimiser.step()
         losses.append(float(loss.detach()))
     return losses, facts
+
+
+def test_activations_are_spread_and_rounding_fitted(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image, "USUAL_CROPS", 2)
+    monkeypatch.setattr(image, "USUAL_RATES", (22, 42))
+    plain, task = make(ImageTask), make(ImageTask, spread=True, fit_rounding=True)
+    for start, other in zip(plain.held_out, task.held_out, strict=True):
+        assert torch.equal(start, other)
+    assert task.validate()["score"] == pytest.approx(plain.validate()["score"], abs=0.02)
+    moved = plain.model.synthesis.inlet.weight / task.model.synthesis.inlet.weight
+    assert torch.equal(torch.log2(moved).round(), torch.log2(moved)) and bool((moved < 1).any())
+    _twelve_steps(task)
+    task.export(tmp_path, {})
+    model = ImageModel.load(tmp_path / "image.safetensors")
+    nearest = exact_conv(task.model.synthesis.inlet, None, None).weight
+    fitted = model.networks.synthesis.inlet.weight
+    assert not torch.equal(nearest, fitted)
+    assert (nearest.int() - fitted.int()).abs().float().mean() < 8
 
 
 def test_a_bank_holds_what_batches_are_cut_from(make: Make) -> None:
