@@ -31,15 +31,17 @@ def choice_for(
     if filter_in(header, "machines") is None or not available():
         return b""
     picture, apply = decoded_still(chunks, header, scaled, original.format)
-    if apply is None or apply.filters == 1:
+    if apply is None:
         return b""
     return block_map_of(apply, picture, original, 8 * sum(map(len, chunks)))
 
 
 def block_map_of(apply: NeuralFilter, picture: Picture, original: Picture, stream_bits: int) -> bytes:
-    """The best choice of filters for a decoded picture of so many bits, as a header takes it; empty where it
-    is not worth its bits. Raises ConfigError where the loss networks are not there.
+    """The best choice of filters for a decoded picture of so many bits, as a header takes it; empty where
+    there is none, or it is not worth its bits. Raises ConfigError where the loss networks are not there.
     """
+    if apply.filters == 1:
+        return b""
     losses = BlockLosses(original)(apply.candidates(picture, tuple(range(apply.filters))))
     choice = worthwhile_choice(losses, stream_bits)
     return b"" if choice is None else encode_blocks(choice, apply.filters)

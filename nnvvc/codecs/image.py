@@ -180,8 +180,6 @@ def _block_map(
     if used is None or not available():
         return b""
     apply = LearnedFilter(used, coded, header.source.picture, header.scale).network(qp)
-    if apply.filters == 1:
-        return b""
     return block_map_of(apply, result.picture.with_chroma(Chroma.C420), frame, 8 * len(result.body))
 
 

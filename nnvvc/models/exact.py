@@ -266,7 +266,7 @@ class ExactLinear(nn.Module):
 def exact_conv(layer: Conv, wide_shift: int | None, q: Tensor | None) -> ExactConv:
     """The integer form of a trained layer; q (RATES,): the rate index that each row of biases is for."""
     weight = layer.weight.detach().double().cpu()
-    fine = FINE if layer.wide else 1
+    fine = layer.fine
     exponent = weight_exponent(weight, fine)
     while True:
         whole = torch.floor(weight * torch.exp2(exponent) + 0.5)

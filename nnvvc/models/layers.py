@@ -155,7 +155,7 @@ class Conv(nn.Module):
         if self.scale is not None:
             weight, bias = weight * self.scale[:, None, None, None], bias * self.scale
         if self.rounding:
-            weight = round_weight(weight, FINE if self.wide else 1)
+            weight = round_weight(weight, self.fine)
         if self.wide:
             y = whole_precision(F.conv2d, x, weight, bias, self.stride, self.pad)
         else:
@@ -174,6 +174,11 @@ class Conv(nn.Module):
         else:
             y = F.hardtanh(y, 0.0, ACT_MAX)
         return ste_round(y * 2**ACT_SHIFT) * 2**-ACT_SHIFT if self.rounding else y
+
+    @property
+    def fine(self) -> int:
+        """How many times finer its weights are than those of other layers."""
+        return FINE if self.wide else 1
 
     def learn_at(self, scale: Tensor) -> None:
         """From now on the weights and biases are those held here times `scale`, (outputs,)."""

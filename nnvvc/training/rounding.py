@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nnvvc.models.layers import FINE, WEIGHT_MAX, Conv, weight_exponent
+from nnvvc.models.layers import WEIGHT_MAX, Conv, weight_exponent
 
 DAMPING = 0.01
 """Of the mean variance: how far the covariance of the inputs is trusted."""
@@ -71,9 +71,8 @@ def round_weights(model: nn.Module, run: Callable[[], None]) -> None:
 def _round(layer: Conv, mean: Tensor, covariance: Tensor) -> None:
     scale = torch.ones(len(layer.bias)) if layer.scale is None else layer.scale
     weight = (layer.weight * scale[:, None, None, None]).double()
-    fine = FINE if layer.wide else 1
-    step = torch.exp2(-weight_exponent(weight, fine)).reshape(-1)
-    rounded = rounded_rows(weight.flatten(1), step, covariance, fine * WEIGHT_MAX)
+    step = torch.exp2(-weight_exponent(weight, layer.fine)).reshape(-1)
+    rounded = rounded_rows(weight.flatten(1), step, covariance, layer.fine * WEIGHT_MAX)
     layer.bias.add_((weight.flatten(1) - rounded) @ mean / scale)
     layer.weight.copy_(rounded.view_as(weight) / scale[:, None, None, None])
 
