@@ -10,11 +10,14 @@ layer; and `key_qp`, the key pictures' slice QP.
 
 import itertools
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -45,14 +48,26 @@ QPS = (22, 27, 32, 37, 42)
 
 PRESET = "fast"
 
+PHOTO_ROUNDS = 3
+"""Patches that are cut from every photo where it does not move."""
+
 PHOTO_QPS = 2
-"""Of QPS, that each photo is coded with where it does not move."""
+"""Of QPS, that each of these is coded with."""
 
 WIDEST = 854
 """Luma samples in a row of a real clip that is coded."""
 
 MOSAICS = 14
-"""Clips made of photos; the first is for validation."""
+"""Clips made of photos, as a rule; the first is for validation."""
+
+MANY_MOSAICS = 60
+"""Clips made of photos where each is coded at few QPs."""
+
+MOSAIC_QPS = 2
+"""Of QPS, that each of many mosaics is coded with; the one for validation is coded with all."""
+
+CODER_THREADS = 2
+"""Of each VVC encoder: several code side by side where there are more cores."""
 
 HOLD_OUT = 20
 """Every so many photos one is for validation."""
@@ -146,17 +161,18 @@ def reduced_clip(pictures: Sequence[Picture], scale: Fraction) -> list[Picture]:
     ]
 
 
-def code_clip(clip: Sequence[Picture], folder: Path, name: str) -> None:
-    """Code a clip (10 bits, 4:2:0) at every QP and keep patches of some of its frames; files that are there
+def code_clip(make: Callable[[], Sequence[Picture]], folder: Path, name: str, qps: Sequence[int]) -> None:
+    """Code a clip (10 bits, 4:2:0) at some QPs and keep patches of some of its frames; files that are there
     already are left alone. Raises what the VVC tools raise.
     """
+    missing = [qp for qp in qps if not _target(folder, name, qp).exists()]
+    if not missing:
+        return
     folder.mkdir(parents=True, exist_ok=True)
+    clip = make()
     fmt = clip[0].format
-    for qp in QPS:
-        target = folder / f"{name}_q{qp}.npz"
-        if target.exists():
-            continue
-        settings = VvcSettings(qp=qp, preset=PRESET, intra_period=32)
+    for qp in missing:
+        settings = VvcSettings(qp=qp, preset=PRESET, intra_period=32, threads=CODER_THREADS)
         stream = b"".join(encoder().encode(clip, fmt, Fraction(30), settings))
         layers, key_qp = layers_of(stream)
         kept = kept_frames(layers, np.random.default_rng(qp))
@@ -170,17 +186,30 @@ def code_clip(clip: Sequence[Picture], folder: Path, name: str) -> None:
                 rows += found
                 originals += patches_of(clip[number])
                 layer += [layers[number]] * len(found)
-        save_pairs(target, np.stack(rows), np.stack(originals), layer, key_qp)
+        save_pairs(_target(folder, name, qp), np.stack(rows), np.stack(originals), layer, key_qp)
 
 
-def training_clips(photos: Path, video: Path | None) -> Iterator[tuple[str, Callable[[], list[Picture]]]]:
-    """Names of the clips to train with, and what makes each: for validation, real ones, moving photos.
+def _target(folder: Path, name: str, qp: int) -> Path:
+    return folder / f"{name}_q{qp}.npz"
+
+
+class TrainingClip(NamedTuple):
+    """many: one of many mosaics, of which each shows little."""
+
+    name: str
+    make: Callable[[], list[Picture]]
+    many: bool = False
+
+
+def training_clips(photos: Path, video: Path | None, mosaics: int | None = None) -> Iterator[TrainingClip]:
+    """The clips to train with: for validation, real ones, moving photos.
 
     photos: folder of pictures; every twentieth is kept for the validation clip. video: folder of training
-    clips, with a `clips.json` whose entries have `name`, `path`, `width`, `frames` and `use`.
+    clips, with a `clips.json` whose entries have `name`, `path`, `width`, `frames` and `use`. mosaics: how
+    many there are of moving photos, MOSAICS by default.
     """
     held_out, rest = divided(photos)
-    yield "m0", partial(mosaic, held_out, np.random.default_rng(0))
+    yield TrainingClip("m0", partial(mosaic, held_out, np.random.default_rng(0)))
     entries = json.loads((video / "clips.json").read_text()) if video else []
     for entry in entries:
         if entry["use"] == "train":
@@ -188,11 +217,12 @@ def training_clips(photos: Path, video: Path | None) -> Iterator[tuple[str, Call
             scale = min(Fraction(1), Fraction(WIDEST, entry["width"]))
             path = video / entry["path"]
             for first in range(0, max(1, entry["frames"] - FRAMES // 2), FRAMES):
-                yield f"{entry['name']}_{first}", partial(_read_reduced, path, scale, first)
+                yield TrainingClip(f"{entry['name']}_{first}", partial(_read_reduced, path, scale, first))
             if entry["width"] * scale >= 2 * PATCH:
-                yield f"{entry['name']}_small", partial(_read_reduced, path, scale * Fraction(3, 4), 0)
-    for number in range(1, MOSAICS):
-        yield f"m{number}", partial(mosaic, rest, np.random.default_rng(number))
+                smaller = partial(_read_reduced, path, scale * Fraction(3, 4), 0)
+                yield TrainingClip(f"{entry['name']}_small", smaller)
+    for number in range(1, mosaics or MOSAICS):
+        yield TrainingClip(f"m{number}", partial(mosaic, rest, np.random.default_rng(number)), True)
 
 
 def divided(photos: Path) -> tuple[list[Path], list[Path]]:
@@ -208,12 +238,17 @@ def _read_reduced(path: Path, scale: Fraction, first: int) -> list[Picture]:
     return reduced_clip(pictures, scale)
 
 
-def code_photos(photos: Sequence[Path], folder: Path, rng: np.random.Generator) -> None:
-    """Code a patch of every photo all intra, at PHOTO_QPS of the QPs each, as `photos_qQ.npz`; files that are
-    there already are left alone. Raises what the VVC tools raise.
+def code_photos(photos: Sequence[Path], folder: Path, number: int) -> None:
+    """Code a patch of every photo all intra, at PHOTO_QPS of the QPs each, as `photosN_qQ.npz`; files that
+    are there already are left alone. number: of the round, which says where patches are cut. Raises what the
+    VVC tools raise.
     """
+    folder.mkdir(parents=True, exist_ok=True)
+    name, rng = f"photos{number}", np.random.default_rng(number)
+    if all(_target(folder, name, qp).exists() for qp in QPS):
+        return
     for qp, chosen in shared_out(photo_patches(photos, rng), QPS, rng):
-        target = folder / f"photos_q{qp}.npz"
+        target = _target(folder, name, qp)
         if chosen and not target.exists():
             pictures = [rgb_to_picture(patch, 10, Matrix.BT709) for patch in chosen]
             originals = np.concatenate([patches_of(p) for p in pictures])
@@ -255,11 +290,18 @@ def photo_patches(photos: Sequence[Path], rng: np.random.Generator) -> list[NDAr
 
 
 def make_clips(photos: Path, video: Path | None, folder: Path) -> None:
-    """Code everything that training needs; what is there already is left alone."""
-    for name, make in training_clips(photos, video):
-        if not all((folder / f"{name}_q{qp}.npz").exists() for qp in QPS):
-            code_clip(make(), folder, name)
-    code_photos(divided(photos)[1], folder, np.random.default_rng(0))
+    """Code everything that training needs, several clips at a time; what is there already is left alone."""
+    rest = divided(photos)[1]
+    workers = max(1, len(os.sched_getaffinity(0)) // CODER_THREADS)
+    with ThreadPoolExecutor(workers) as pool:
+        jobs = [pool.submit(code_photos, rest, folder, number) for number in range(PHOTO_ROUNDS)]
+        for number, clip in enumerate(training_clips(photos, video, MANY_MOSAICS)):
+            some = {QPS[(number * MOSAIC_QPS + i) % len(QPS)] for i in range(MOSAIC_QPS)}
+            jobs.append(
+                pool.submit(code_clip, clip.make, folder, clip.name, sorted(some) if clip.many else QPS)
+            )
+        for job in jobs:
+            job.result()
 
 
 def layers_of(stream: bytes) -> tuple[list[int], int]:

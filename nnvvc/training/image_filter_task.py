@@ -14,7 +14,7 @@ from nnvvc.models.exact_restoration import Measured, save_exact
 from nnvvc.models.image import ImageModel
 from nnvvc.picture import Matrix
 from nnvvc.training.clip_data import ACROSS, divided, patches_of, photo_patches, save_pairs, shared_out
-from nnvvc.training.people_filter_task import HELD_OUT, PeopleFilterTask, batch_of
+from nnvvc.training.people_filter_task import HELD_OUT, VALIDATED, PeopleFilterTask
 from nnvvc.training.photos import data_folder
 
 QPS = (22, 27, 32, 37, 42, 47)
@@ -69,7 +69,8 @@ class ImageFilterTask(PeopleFilterTask):
         model = self.model.float().cpu()
         measured = Measured(model)
         with torch.no_grad():
-            for file in self._held_out:
-                batch = batch_of([(file, i) for i in range(len(file.layer))])
+            patches = self._held_out.to(torch.device("cpu"))
+            for rows in torch.split(torch.arange(len(patches)), VALIDATED):
+                batch = patches.batch(rows)
                 model(batch["luma"], batch["chroma"], batch["key_qp"], batch["layer"])
         save_exact(model, measured.shifts(), folder / "filter.safetensors", facts)

@@ -1,7 +1,7 @@
 """Training of the filter for people: least squared error to the original, in 4:2:0."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -19,6 +19,7 @@ from nnvvc.models.restoration import (
 )
 from nnvvc.training.clip_data import PATCH, make_clips
 from nnvvc.training.photos import data_folder
+from nnvvc.training.replay import Facts
 from nnvvc.training.runner import to_device
 
 HELD_OUT = "m0"
@@ -36,6 +37,12 @@ LAYER_WEIGHTS = (1.0, 1.0, 1.0, 1.0, 1.0, 1.5, 3.0)
 CHROMA_SHARE = 0.2
 """Of the loss; the rest is luma's."""
 
+DRAWN = 500
+"""Batches that are drawn at once."""
+
+VALIDATED = 64
+"""Patches that are filtered at once for validation."""
+
 FLOOR = 0.03
 """Error, in quantiser steps, below which a patch counts less and less."""
 
@@ -51,23 +58,55 @@ class Batch(TypedDict):
     layer: Tensor
 
 
-class Coded:
-    """The patches of one file of `clip_data`."""
+class CodedPatches:
+    """The patches of files of `clip_data`, all on one device; int16, since their samples have 10 bits.
 
-    def __init__(self, path: Path) -> None:
-        with np.load(path) as stored:
-            self.decoded: NDArray[np.uint16] = stored["decoded"]
-            self.original: NDArray[np.uint16] = stored["original"]
-            self.layer: NDArray[np.int64] = stored["layer"]
-            self.key_qp = float(stored["key_qp"])
-        weights = np.array(LAYER_WEIGHTS)[np.minimum(self.layer, len(LAYER_WEIGHTS) - 1)]
-        self.weight = float(weights.sum())
+    decoded, original: (n, samples). layer, key_qp: (n,), float32.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        decoded, original, layer, key_qp = [], [], [], []
+        for path in paths:
+            with np.load(path) as stored:
+                decoded.append(torch.from_numpy(stored["decoded"].view(np.int16)))
+                original.append(torch.from_numpy(stored["original"].view(np.int16)))
+                layer.append(torch.from_numpy(stored["layer"]).float())
+                key_qp.append(torch.full((len(layer[-1]),), float(stored["key_qp"])))
+        self.decoded, self.original = torch.cat(decoded), torch.cat(original)
+        self.layer, self.key_qp = torch.cat(layer), torch.cat(key_qp)
+        weights = np.array(LAYER_WEIGHTS)[self.layer.long().clamp_max(len(LAYER_WEIGHTS) - 1).numpy()]
         self.shares: NDArray[np.float64] = weights / weights.sum()
 
+    def __len__(self) -> int:
+        return len(self.layer)
 
-def to_planes(samples: NDArray[np.uint16], size: int) -> tuple[Tensor, Tensor]:
+    def to(self, device: torch.device) -> "CodedPatches":
+        """Itself, with everything moved."""
+        for name in ("decoded", "original", "layer", "key_qp"):
+            setattr(self, name, getattr(self, name).to(device))
+        return self
+
+    def batch(self, rows: Tensor, mirrored: bool = False, turned: bool = False) -> Batch:
+        """rows: indices, (N,)."""
+        rows = rows.to(self.layer.device)
+        planes = [*to_planes(self.decoded[rows], PATCH), *to_planes(self.original[rows], PATCH)]
+        if mirrored:
+            planes = [p.flip(3) for p in planes]
+        if turned:
+            planes = [p.transpose(2, 3) for p in planes]
+        return {
+            "luma": planes[0],
+            "chroma": planes[1],
+            "wanted": planes[2],
+            "wanted_chroma": planes[3],
+            "key_qp": self.key_qp[rows],
+            "layer": self.layer[rows],
+        }
+
+
+def to_planes(samples: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """Luma (N, 1, size, size) and chroma (N, 2, size / 2, size / 2) of rows of 10-bit samples."""
-    rows = torch.from_numpy(samples.astype(np.float32))
+    rows = samples.float()
     luma = (rows[:, : size * size].view(-1, 1, size, size) - 64) / 876
     return luma, (rows[:, size * size :].view(-1, 2, size // 2, size // 2) - 512) / 896
 
@@ -99,13 +138,12 @@ class PeopleFilterTask:
         start: str | None = None,
         batch: int = 8,
     ) -> None:
-        self._folder = Path(folder)
-        self._train: list[Coded] = []
-        self._held_out: list[Coded] = []
-        self._seen: set[Path] = set()
-        if not list(self._folder.glob("*_q*.npz")):
-            self.make_data(self._folder, photos, video)
-        self.rescan()
+        files = Path(folder)
+        if not list(files.glob("*_q*.npz")):
+            self.make_data(files, photos, video)
+        paths = sorted(files.glob("*_q*.npz"))
+        self._train = CodedPatches([p for p in paths if not _held_out(p)])
+        self._held_out = CodedPatches([p for p in paths if _held_out(p)])
         self.model = RestorationFilter(RestorationConfig.of(config or {}))
         if start:
             self.model.load_state_dict(load_restoration(Path(start)).state_dict())
@@ -116,34 +154,24 @@ class PeopleFilterTask:
         """Fill the folder that training reads."""
         make_clips(data_folder(photos, "train"), data_folder(video, "video"), folder)
 
-    def rescan(self) -> None:
-        """Take in clips that were coded since."""
-        for path in sorted(set(self._folder.glob("*_q*.npz")) - self._seen):
-            self._seen.add(path)
-            held_out = path.stem.rsplit("_", 1)[0] == HELD_OUT
-            (self._held_out if held_out else self._train).append(Coded(path))
-
     def batches(self, seed: int) -> Iterator[Batch]:
         """Endless batches of patches from anywhere, mirrored and turned at random."""
         rng = np.random.default_rng(seed)
+        patches = self._train.to(next(self.model.parameters()).device)
         while True:
-            for _ in range(500):
-                weights = np.array([f.weight for f in self._train])
-                drawn = rng.choice(len(weights), self.batch, p=weights / weights.sum()).tolist()
-                files = [self._train[i] for i in drawn]
-                rows = [(f, int(rng.choice(len(f.layer), p=f.shares))) for f in files]
-                yield batch_of(rows, mirrored=bool(rng.integers(2)), turned=bool(rng.integers(2)))
-            self.rescan()
+            drawn = rng.choice(len(patches), (DRAWN, self.batch), p=patches.shares)
+            for rows in torch.from_numpy(drawn):
+                yield patches.batch(rows, mirrored=bool(rng.integers(2)), turned=bool(rng.integers(2)))
 
-    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+    def kind(self, batch: Batch) -> Hashable:
+        """See `replay.Losses`."""
+        return tuple(batch["luma"].shape)
+
+    def loss(self, batch: Batch) -> tuple[Tensor, Facts]:
         """Log error of luma and chroma by their shares; both are logged as decibels gained."""
-        luma, chroma = self._errors(batch)
-        loss = (1 - CHROMA_SHARE) * luma.mean() + CHROMA_SHARE * chroma.mean()
-        gains = {
-            "dB": DECIBELS * float(luma.detach().mean()),
-            "dB_chroma": DECIBELS * float(chroma.detach().mean()),
-        }
-        return loss, gains
+        luma, chroma = (errors.mean() for errors in self._errors(batch))
+        loss = (1 - CHROMA_SHARE) * luma + CHROMA_SHARE * chroma
+        return loss, {"dB": DECIBELS * luma.detach(), "dB_chroma": DECIBELS * chroma.detach()}
 
     def _errors(self, batch: Batch) -> tuple[Tensor, Tensor]:
         luma, chroma = self.model(batch["luma"], batch["chroma"], batch["key_qp"], batch["layer"])
@@ -159,19 +187,21 @@ class PeopleFilterTask:
         Per QP and layer the squared errors of all patches are taken together, as in a picture; layers count
         by the number of their pictures in a group.
         """
-        device = next(self.model.parameters()).device
+        patches = self._held_out.to(next(self.model.parameters()).device)
         gains: dict[str, float] = {}
-        for file in self._held_out:
+        for qp in torch.unique(patches.key_qp).tolist():
             found = []
-            for layer in np.unique(file.layer):
-                rows = [(file, int(i)) for i in np.flatnonzero(file.layer == layer)]
-                batch = to_device(batch_of(rows), device)
-                filtered = self.model(batch["luma"], batch["chroma"], batch["key_qp"], batch["layer"])[0]
-                before = _inner(batch["luma"] - batch["wanted"], MARGIN).square().mean()
-                after = _inner(filtered - batch["wanted"], MARGIN).square().mean()
-                found.append((float(DECIBELS * torch.log(after / before)), 2.0 ** max(0, layer - 2)))
+            for layer in torch.unique(patches.layer[patches.key_qp == qp]).tolist():
+                rows = torch.nonzero((patches.key_qp == qp) & (patches.layer == layer))[:, 0]
+                error = torch.zeros(2)
+                for some in torch.split(rows, VALIDATED):
+                    batch = to_device(patches.batch(some), patches.layer.device)
+                    filtered = self.model(batch["luma"], batch["chroma"], batch["key_qp"], batch["layer"])[0]
+                    for i, luma in enumerate((filtered, batch["luma"])):
+                        error[i] += _inner(luma - batch["wanted"], MARGIN).square().sum().cpu()
+                found.append((float(DECIBELS * torch.log(error[0] / error[1])), 2.0 ** max(0, layer - 2)))
             value, weight = np.array(found).T
-            gains[f"dB_qp{file.key_qp:.0f}"] = float((value * weight).sum() / weight.sum())
+            gains[f"dB_qp{qp:.0f}"] = float((value * weight).sum() / weight.sum())
         return gains | {"score": -float(np.mean(list(gains.values())))}
 
     def export(self, folder: Path, facts: dict[str, Any]) -> None:
@@ -183,20 +213,5 @@ def _inner(planes: Tensor, margin: int) -> Tensor:
     return planes[..., margin:-margin, margin:-margin]
 
 
-def batch_of(rows: list[tuple[Coded, int]], mirrored: bool = False, turned: bool = False) -> Batch:
-    """These rows of these files."""
-    luma, chroma = to_planes(np.stack([file.decoded[row] for file, row in rows]), PATCH)
-    wanted, wanted_chroma = to_planes(np.stack([file.original[row] for file, row in rows]), PATCH)
-    planes = [luma, chroma, wanted, wanted_chroma]
-    if mirrored:
-        planes = [p.flip(3) for p in planes]
-    if turned:
-        planes = [p.transpose(2, 3) for p in planes]
-    return {
-        "luma": planes[0],
-        "chroma": planes[1],
-        "wanted": planes[2],
-        "wanted_chroma": planes[3],
-        "key_qp": torch.tensor([file.key_qp for file, _ in rows]),
-        "layer": torch.tensor([float(file.layer[row]) for file, row in rows]),
-    }
+def _held_out(path: Path) -> bool:
+    return path.stem.rsplit("_", 1)[0] == HELD_OUT

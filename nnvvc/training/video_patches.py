@@ -31,7 +31,7 @@ def make_video_patches(photos: Path, video: Path | None, folder: Path) -> None:
     photos, video: as for `training_clips`. Raises what the VVC tools raise.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for part, (_, make) in enumerate(training_clips(photos, video)):
+    for part, clip in enumerate(training_clips(photos, video)):
         missing = [
             (scale, qp)
             for scale, qps in ((Fraction(text), qps) for text, qps in CODED.items())
@@ -39,7 +39,7 @@ def make_video_patches(photos: Path, video: Path | None, folder: Path) -> None:
             if not CodedFile.path(folder, part, scale, qp).exists()
         ]
         if missing:
-            _code_clip(make(), folder, part, missing)
+            _code_clip(clip.make(), folder, part, missing)
 
 
 def _code_clip(

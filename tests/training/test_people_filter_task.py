@@ -22,10 +22,10 @@ def coded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     noise = np.random.default_rng(0).integers(0, 255, (14, 15, 3), np.uint8)
     cv2.imwrite(str(folder / "a.png"), cv2.resize(noise, (300, 280), interpolation=cv2.INTER_NEAREST))
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {"FRAMES": 9, "ACROSS": 1, "QPS": (42,), "PRESET": "faster"}.items():
+        for name, value in {"FRAMES": 9, "ACROSS": 1, "PRESET": "faster"}.items():
             patch.setattr(clip_data, name, value)
         for name in ("m0", "m1"):
-            code_clip(mosaic([folder / "a.png"], np.random.default_rng(1)), folder, name)
+            code_clip(lambda: mosaic([folder / "a.png"], np.random.default_rng(1)), folder, name, (42,))
     return folder
 
 
@@ -81,9 +81,16 @@ def test_clips_are_made_where_there_are_none(tmp_path: Path, monkeypatch: pytest
             sink.write(picture)
     entries = [{"name": n, "path": "pan.y4m", "width": 200, "frames": 3, "use": n} for n in ("train", "dev")]
     (video / "clips.json").write_text(json.dumps(entries))
-    for name, value in {"FRAMES": 5, "ACROSS": 1, "MOSAICS": 2, "QPS": (42,), "PRESET": "faster"}.items():
+    for name, value in {
+        "FRAMES": 5,
+        "ACROSS": 1,
+        "MANY_MOSAICS": 2,
+        "PHOTO_ROUNDS": 2,
+        "QPS": (42,),
+        "PRESET": "faster",
+    }.items():
         monkeypatch.setattr(clip_data, name, value)
     task = PeopleFilterTask(str(tmp_path / "coded"), str(photos), str(video), batch=1)
     names = {p.name for p in (tmp_path / "coded").iterdir()}
-    assert names == {f"{name}_q42.npz" for name in ("m0", "m1", "train_0", "photos")}
+    assert names == {f"{name}_q42.npz" for name in ("m0", "m1", "train_0", "photos0", "photos1")}
     assert next(task.batches(0))["luma"].shape == (1, 1, PATCH, PATCH)
