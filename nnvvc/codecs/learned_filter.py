@@ -5,7 +5,6 @@ from fractions import Fraction
 
 from nnvvc.bitstream.header import ModelReference
 from nnvvc.codecs.neural_filter import NeuralFilter, installed_filter
-from nnvvc.entropy.block_map import decode_blocks
 from nnvvc.models.filters import KEY_QP_OFFSET
 from nnvvc.picture import Chroma, Picture, PictureFormat
 
@@ -26,18 +25,15 @@ class LearnedFilter:
         self._model = installed_filter(used)
         self._coded = replace(coded, chroma=Chroma.C420)
         self._shown = replace(source, chroma=Chroma.C420, bit_depth=coded.bit_depth)
-        self._scale, self._source = scale, source
-        apply = self.network(0)
-        self._choice = None
-        if block_map and apply.filters > 1:
-            self._choice = decode_blocks(block_map, apply.map_shape, apply.filters)
+        self._scale, self._source, self._block_map = scale, source, block_map
+        self.network(0)  # A damaged map is an error before any picture is decoded.
 
     def network(self, qp: int) -> NeuralFilter:
         """The filter for pictures that the image codec coded with `qp`."""
-        return NeuralFilter(self._model, self._coded, self._shown, self._scale, qp - KEY_QP_OFFSET)
+        apply = NeuralFilter(self._model, self._coded, self._shown, self._scale, qp - KEY_QP_OFFSET)
+        apply.choose(self._block_map)
+        return apply
 
     def __call__(self, picture: Picture, qp: int) -> Picture:
         """What machines see of a decoded picture, at full size, 10 bits."""
-        apply = self.network(qp)
-        apply.choice = self._choice
-        return apply(picture.with_chroma(Chroma.C420)).with_chroma(self._source.chroma)
+        return self.network(qp)(picture.with_chroma(Chroma.C420)).with_chroma(self._source.chroma)

@@ -10,7 +10,7 @@ import torch
 
 from nnvvc.bitstream.header import ModelReference
 from nnvvc.codecs.filter_planes import Planes, in_tiles, to_picture, to_tensors
-from nnvvc.entropy.block_map import BLOCK, BlockMap, map_shape
+from nnvvc.entropy.block_map import BLOCK, BlockMap, decode_blocks, map_shape
 from nnvvc.models.filters import KEY_QP_OFFSET, PictureFilter, enlargement, load_filter
 from nnvvc.models.precision import reduced_precision
 from nnvvc.models.quantised import fastest
@@ -32,9 +32,9 @@ def _loaded(path: Path, used: ModelReference) -> PictureFilter:
 class NeuralFilter:
     """The filter on pictures as VVC decodes them.
 
-    decoded: their format, cropped to what was
-    coded of the source; target: the format of the result, of the source's size. qp: slice QP of the key
-    picture. choice: the filter of every block, where the model is several.
+    decoded: their format, cropped to what was coded of the source; target: the format of the result, of the
+    source's size. qp: slice QP of the key picture. choice: the filter of every block, where the model is
+    several.
     """
 
     def __init__(
@@ -63,6 +63,14 @@ class NeuralFilter:
     def map_shape(self) -> tuple[int, int]:
         """(rows, columns) of a choice."""
         return map_shape(self.target.width, self.target.height)
+
+    def choose(self, block_map: bytes) -> None:
+        """Take a stream header's choice; without one, or of a single filter, the first is for all blocks.
+
+        Raises StreamError for a damaged map.
+        """
+        if block_map and self.filters > 1:
+            self.choice = decode_blocks(block_map, self.map_shape, self.filters)
 
     def __call__(self, picture: Picture, layer: int = 0) -> Picture:
         """Filter one picture: 4:2:0, of `decoded`'s size or padded to the right and below.

@@ -18,7 +18,6 @@ from nnvvc.codecs.base import DecodedVideo
 from nnvvc.codecs.output_order import OutputOrder
 from nnvvc.codecs.scale import coded_scale, restored, scaled_format
 from nnvvc.codecs.vvc_pictures import Reconstruction, coded_format_of, decoded, vvc_bytes
-from nnvvc.entropy.block_map import decode_blocks
 from nnvvc.errors import DamagedStream, InputError
 from nnvvc.media.resample import resample
 from nnvvc.models.registry import FILTER_PEOPLE
@@ -242,8 +241,7 @@ def neural_filter(
     target = replace(source, bit_depth=depth)
     decoded = scaled_format(source, header.scale)
     apply = NeuralFilter(installed_filter(used), decoded, target, header.scale, qp)
-    if header.block_map and apply.filters > 1:
-        apply.choice = decode_blocks(header.block_map, apply.map_shape, apply.filters)
+    apply.choose(header.block_map)
     return apply
 
 
