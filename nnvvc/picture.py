@@ -1,6 +1,6 @@
 """A picture: sample planes and what they mean. The one class that every part of the codec passes around."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from fractions import Fraction
 from typing import Any
@@ -119,11 +119,13 @@ class Picture:
     """Sample planes of one picture.
 
     planes: luma (height, width), then Cb and Cr ((height + 1) // 2, (width + 1) // 2) for 4:2:0; uint16 at
-    any depth, values 0 to 2**bit_depth - 1.
+    any depth, values 0 to 2**bit_depth - 1. original: what it was before an encoder prepared it, of the same
+    format, where that was done.
     """
 
     planes: tuple[Plane, ...]
     format: PictureFormat
+    original: "Picture | None" = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         shapes = tuple(p.shape for p in self.planes)

@@ -94,7 +94,10 @@ def object_boxes(picture: Picture) -> NDArray[np.float32]:
 
 
 def smoothed(picture: Picture, mask: Mask) -> Picture:
-    """The picture with all smoothed but what `mask`, (height, width) of luma, 0 to 1, holds."""
+    """The picture with all smoothed but what `mask`, (height, width) of luma, 0 to 1, holds.
+
+    It knows its `original`.
+    """
     deviation = SMOOTHING * max(picture.format.width, picture.format.height)
     planes = []
     for plane in picture.planes:
@@ -104,4 +107,4 @@ def smoothed(picture: Picture, mask: Mask) -> Picture:
         blurred = cv2.GaussianBlur(values, (0, 0), deviation * share, borderType=cv2.BORDER_REPLICATE)
         weight = cv2.resize(mask, (columns, rows), interpolation=cv2.INTER_AREA)
         planes.append(np.rint(blurred + weight * (values - blurred)).astype(np.uint16))
-    return Picture(tuple(planes), picture.format)
+    return Picture(tuple(planes), picture.format, picture)

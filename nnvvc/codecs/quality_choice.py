@@ -44,7 +44,8 @@ def chosen_coding(
     """
     require_networks("--effort full for machines")
     weight = price(asked) / (picture.format.width * picture.format.height)
-    loss = PictureLoss(picture)
+    # What machines are to see in it is what they saw before a background was smoothed.
+    loss = PictureLoss(picture.original or picture)
 
     def best(scale: Fraction, start: int) -> tuple[float, Fraction, int]:
         @cache

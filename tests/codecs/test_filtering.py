@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from nnvvc.adapt import loss_networks
+from nnvvc.adapt import loss_networks, regions
 from nnvvc.api import decode_chunks, encode_frames
 from nnvvc.bitstream.demuxer import Demuxer
 from nnvvc.bitstream.key_slice import PictureCodec
@@ -321,6 +321,18 @@ def test_a_pictures_scale_follows_the_price_of_bits(
     (picture,) = frames(fmt)
     header = Demuxer([b"".join(encode_frames([picture], fmt, options))]).header
     assert header is not None and header.scale == wanted
+
+
+def test_a_prepared_picture_is_judged_by_its_original(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_loss_networks(tmp_path, monkeypatch)
+    monkeypatch.setattr(quality_choice, "price", lambda _: 0.0)
+    fmt = video(still=True)
+    (original,) = frames(fmt)
+    prepared = regions.smoothed(original, np.zeros(fmt.picture.plane_shapes[0], np.float32))
+    trial = {QP: prepared, QP + 2: original}.get
+    assert quality_choice.chosen_qp(prepared, QP, lambda qp: (trial(qp, prepared), 1)) == QP + 2
 
 
 def test_the_price_of_bits_rises_with_the_qp() -> None:
