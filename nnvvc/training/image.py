@@ -27,7 +27,7 @@ from nnvvc.training.bank import filled
 from nnvvc.training.calibrate import rates_of_qps
 from nnvvc.training.fit_tables import fit_tables
 from nnvvc.training.photos import Photos, data_folder, read_rgb
-from nnvvc.training.ranges import spread as spread_ranges
+from nnvvc.training.ranges import spread
 from nnvvc.training.replay import Facts
 from nnvvc.training.rounding import round_weights
 from nnvvc.training.sparse_basis import sparse_rotation
@@ -63,9 +63,9 @@ class ImageTask:
     they are held at the scales of `learn_finely`. sparse: rounds of making the components of the linear
     transforms sparse (`sparse_basis`) before anything is trained; the probability model should be fresh then.
     bank: so many crops of the largest size are made once, by all cores, and lie on the device that trains; 0:
-    crops are cut anew for every step. spread: before anything is trained activations are moved to where their
-    range is used (`ranges`). fit_rounding: what is exported has weights rounded for their inputs
-    (`rounding`), not to the nearest steps: for trainings that never saw rounding.
+    crops are cut anew for every step. fit_rounding: for trainings that never saw
+    rounding; what is exported has its activations where their range is used (`ranges`), and weights rounded
+    for their inputs (`rounding`), not to the nearest steps.
     """
 
     def __init__(
@@ -91,7 +91,6 @@ class ImageTask:
         rate_offset: float = 0.0,
         sparse: int = 0,
         bank: int = 0,
-        spread: bool = False,
         fit_rounding: bool = False,
     ) -> None:
         self.model = Lic(config_from(config or {}))
@@ -123,8 +122,6 @@ class ImageTask:
         self.model.learn_finely()
         if any(k.startswith("hyper_") and k not in taken for k in self.model.state_dict()):
             self._start_hyper()
-        if spread:
-            spread_ranges(self.model.eval(), self._usual_pictures(self.model))
 
     def _start_from_klt(self) -> None:
         rng = np.random.default_rng(1)
@@ -258,7 +255,8 @@ class ImageTask:
         trained = copy.deepcopy(self.model).cpu().eval()
         if self.fit_rounding:
             set_rounding(trained, False)
-            round_weights(trained, self._usual_pictures(trained))
+            for fit in (spread, round_weights):
+                fit(trained, self._usual_pictures(trained))
         model = save_model(copy.deepcopy(trained), file, q=q)
         if not self.calibration:
             q = q + self.rate_offset

@@ -2,8 +2,8 @@
 
 What passes between layers counts in 2**-ACT_SHIFT, up to ACT_MAX. Training in floating point does not care
 where in that range a channel lies; rounding does: a channel that never passes a few steps is mostly noise. As
-in cross-layer equalisation (Nagel et al., arXiv 1906.04721) every hidden channel is multiplied by a power of
-two where it is made and divided by it where it is used, which changes nothing but what rounding does.
+in cross-layer equalisation (Nagel et al., arXiv 1906.04721) every hidden channel is multiplied by a factor
+where it is made and divided by it where it is used, which changes nothing but what rounding does.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from nnvvc.models.layers import ACT_MAX, Conv, Residual
 from nnvvc.models.lic import Lic
 
-REACHED = 0.75
-"""Share of the range that the largest values of a channel may take; what training adds needs room."""
+REACHED = 0.98
+"""Share of the range that the largest values of a channel take."""
 LARGEST = 0.9999
 """Quantile that counts as the largest value."""
-MOST = 16.0
+MOST = 64.0
 """Largest factor: what uses the channel has ever smaller weights."""
 DRAWN = 4096
 """Values of every channel that are kept of a layer's output."""
@@ -101,7 +101,7 @@ def spread(model: Lic, run: Callable[[], None]) -> None:
 
 
 def _scale(tensor: _Tensor, largest: Tensor) -> None:
-    factors = torch.exp2(torch.log2(REACHED * ACT_MAX / largest.clamp_min(1e-6)).floor()).clamp(1.0, MOST)
+    factors = (REACHED * ACT_MAX / largest.clamp_min(1e-6)).clamp(1.0, MOST)
     for layer, side in tensor.makers:
         each = factors.repeat_interleave(side)
         layer.weight.mul_(each[:, None, None, None])
