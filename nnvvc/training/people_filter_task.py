@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nnvvc.errors import InputError
 from nnvvc.models.restoration import (
     RestorationConfig,
     RestorationFilter,
@@ -61,10 +62,12 @@ class Batch(TypedDict):
 class CodedPatches:
     """The patches of files of `clip_data`, all on one device; int16, since their samples have 10 bits.
 
-    decoded, original: (n, samples). layer, key_qp: (n,), float32.
+    decoded, original: (n, samples). layer, key_qp: (n,), float32. Raises InputError where there are none.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
+        if not paths:
+            raise InputError(f"coded clips to train with, or {HELD_OUT}, are missing: empty their folder")
         decoded, original, layer, key_qp = [], [], [], []
         for path in paths:
             with np.load(path) as stored:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from nnvvc.errors import InputError
 from nnvvc.media import open_sink
 from nnvvc.picture import PictureFormat, VideoFormat
 from nnvvc.training import clip_data
@@ -61,6 +62,12 @@ def test_a_few_steps_gain_decibels(coded: Path, tmp_path: Path) -> None:
     assert (tmp_path / "filter.json").exists()
     again = PeopleFilterTask(str(coded), config=task_config(task), start=str(tmp_path / "filter.safetensors"))
     assert again.validate()["score"] == pytest.approx(task.validate()["score"], abs=0.05)
+
+
+def test_a_folder_without_clips_for_validation_is_an_error(coded: Path, tmp_path: Path) -> None:
+    (tmp_path / "m1_q42.npz").write_bytes((coded / "m1_q42.npz").read_bytes())
+    with pytest.raises(InputError, match="m0"):
+        PeopleFilterTask(str(tmp_path))
 
 
 def task_config(task: PeopleFilterTask) -> dict[str, list[int]]:
