@@ -156,14 +156,15 @@ def _trial(
 
     coded = coded_picture_format(source, scale)
     small = _small(frame, coded)
-    losses = BlockLosses(frame) if filters else None
+    losses = BlockLosses(frame)
+    learned = LearnedFilter(filters[0], coded, source, scale) if filters else None
 
     def trial(qp: int) -> tuple[Picture, int]:
         result = encode_picture(model, small, qp, options.profile)
         shown = result.picture
-        if losses is not None:
-            apply = LearnedFilter(filters[0], coded, source, scale).network(qp)
-            shown = choose_filters(apply, shown.with_chroma(Chroma.C420), losses, 8 * len(result.body))
+        if learned is not None:
+            bits = 8 * len(result.body)
+            shown = choose_filters(learned.network(qp), shown.with_chroma(Chroma.C420), losses, bits)
         return restore(shown.with_chroma(source.chroma), frame.format), len(result.body)
 
     return trial

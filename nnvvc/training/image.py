@@ -63,9 +63,9 @@ class ImageTask:
     they are held at the scales of `learn_finely`. sparse: rounds of making the components of the linear
     transforms sparse (`sparse_basis`) before anything is trained; the probability model should be fresh then.
     bank: so many crops of the largest size are made once, by all cores, and lie on the device that trains; 0:
-    crops are cut anew for every step. fit_rounding: for trainings that never saw
-    rounding; what is exported has its activations where their range is used (`ranges`), and weights rounded
-    for their inputs (`rounding`), not to the nearest steps.
+    crops are cut anew for every step. fit_rounding: what is exported has its activations where their range is
+    used (`ranges`), and weights rounded for their inputs (`rounding`), not to the nearest steps: for
+    trainings that never saw rounding.
     """
 
     def __init__(
@@ -255,8 +255,9 @@ class ImageTask:
         trained = copy.deepcopy(self.model).cpu().eval()
         if self.fit_rounding:
             set_rounding(trained, False)
-            for fit in (spread, round_weights):
-                fit(trained, self._usual_pictures(trained))
+            run = self._usual_pictures(trained)
+            spread(trained, run)
+            round_weights(trained, run)
         model = save_model(copy.deepcopy(trained), file, q=q)
         if not self.calibration:
             q = q + self.rate_offset

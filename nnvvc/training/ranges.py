@@ -21,8 +21,6 @@ LARGEST = 0.9999
 """Quantile that counts as the largest value."""
 MOST = 64.0
 """Largest factor: what uses the channel has ever smaller weights."""
-DRAWN = 4096
-"""Values of every channel that are kept of a layer's output."""
 
 
 @dataclass
