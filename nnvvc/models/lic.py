@@ -220,6 +220,23 @@ class HyperSynthesis(nn.Module):
         return result
 
 
+def block_metric(chroma_weights: tuple[float, float]) -> Tensor:
+    """What an error of a sample counts for, (6,), float64, by plane; chroma_weights: its square against that
+    of luma, for Cb and Cr.
+    """
+    return torch.tensor([1.0] * 4 + [weight**0.5 for weight in chroma_weights], dtype=torch.float64)
+
+
+def block_kernel(vectors: Tensor) -> Tensor:
+    """Kernels (n, 96, 4, 4) of linear transforms of blocks of 8x8 of the six planes, (n, 384), laid out as
+    `pixel_unshuffle(8)` does.
+    """
+    # Block channel p * 64 + y * 8 + x is, after two unshuffles by 2, channel ((p * 4 + lowest bits of
+    # y, x) * 4 + next bits) of the central 2x2 of the kernel.
+    blocks = vectors.reshape(-1, 6, 2, 2, 2, 2, 2, 2).permute(0, 1, 4, 7, 3, 6, 2, 5)
+    return F.pad(blocks.reshape(-1, 96, 2, 2), (1, 1, 1, 1))
+
+
 class Lic(nn.Module):
     """All networks of one codec model, with its gain vectors."""
 
@@ -313,17 +330,13 @@ class Lic(nn.Module):
         `pixel_unshuffle(8)` does; chroma_weights: what a squared error of Cb and Cr counts against one of
         luma, per chroma sample.
         """
-        metric = torch.ones(6, dtype=torch.float64)
-        metric[4], metric[5] = chroma_weights[0] ** 0.5, chroma_weights[1] ** 0.5
+        metric = block_metric(chroma_weights)
         weights = metric.repeat_interleave(64)
         values, vectors = torch.linalg.eigh(covariance.double() * weights[:, None] * weights[None, :])
         order = values.argsort(descending=True)[: self.config.latents]
         deviation = values[order].clamp_min(1e-3).sqrt()
         self.log_deviation.copy_(torch.log2(deviation))
-        # Block channel p * 64 + y * 8 + x is, after two unshuffles by 2, channel ((p * 4 + lowest bits of
-        # y, x) * 4 + next bits) of the central 2x2 of the kernel.
-        basis = vectors[:, order].T.reshape(-1, 6, 2, 2, 2, 2, 2, 2).permute(0, 1, 4, 7, 3, 6, 2, 5)
-        kernel = F.pad(basis.reshape(-1, 96, 2, 2), (1, 1, 1, 1))
+        kernel = block_kernel(vectors[:, order].T)
         planes = LEVELS * metric.repeat_interleave(16)[None, :]
         self.analysis.linear.start(
             kernel * (planes / deviation[:, None])[:, :, None, None],

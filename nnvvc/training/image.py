@@ -26,6 +26,7 @@ from nnvvc.picture import Matrix
 from nnvvc.training.bank import filled
 from nnvvc.training.calibrate import rates_of_qps
 from nnvvc.training.fit_tables import fit_tables
+from nnvvc.training.more_latents import complete, widened
 from nnvvc.training.photos import Photos, data_folder, read_rgb
 from nnvvc.training.ranges import spread
 from nnvvc.training.replay import Facts
@@ -35,6 +36,8 @@ from nnvvc.training.sparse_basis import sparse_rotation
 SPARSE_CROPS = 1440
 """Crops of 192x192 that the sparse basis is found on."""
 SPARSE_RATES = (22, 27, 32, 37, 42, 47)
+NEW_CROPS, NEW_RATES, NEW_ROUNDS = 480, (12, 16, 20, 24), 40
+"""Crops of 192x192, rates and rounds of the sparse basis of latents that a start did not have."""
 USUAL_CROPS = 24
 """Crops of 256x256 that show what activations usually are."""
 USUAL_RATES = (16, 22, 27, 32, 37, 42, 47)
@@ -60,7 +63,8 @@ class ImageTask:
     calibration: the luma PSNR that each QP should give on the held-out pictures;
     rate_offset: without it, the rate index less the QP.
     start: a checkpoint of a run whose weights to start from, but for those that begin like one of `fresh`;
-    they are held at the scales of `learn_finely`. sparse: rounds of making the components of the linear
+    they are held at the scales of `learn_finely`. Where it has fewer latents the others are what those leave
+    (`more_latents`). sparse: rounds of making the components of the linear
     transforms sparse (`sparse_basis`) before anything is trained; the probability model should be fresh then.
     bank: so many crops of the largest size are made once, by all cores, and lie on the device that trains; 0:
     crops are cut anew for every step. fit_rounding: what is exported has its activations where their range is
@@ -116,7 +120,11 @@ class ImageTask:
             state = torch.load(start, map_location="cpu", weights_only=True)
             weights = state["model"] | state["average"]
             taken = {k: v for k, v in weights.items() if not k.startswith(tuple(fresh))}
+            latents = len(taken["log_deviation"])
+            taken = widened(taken, self.model.state_dict())
             self.model.load_state_dict(taken, strict=False)
+            if latents < self.model.config.latents:
+                self._complete(latents)
         if sparse:
             self._make_sparse(sparse)
         self.model.learn_finely()
@@ -129,6 +137,12 @@ class ImageTask:
         blocks = F.pixel_unshuffle(planes * LEVELS, 8).permute(0, 2, 3, 1).reshape(-1, 384).double()
         covariance = blocks.T @ blocks / blocks.shape[0]
         self.model.start_from_klt(covariance, self.chroma_weights)
+
+    def _complete(self, known: int) -> None:
+        rng = np.random.default_rng(4)
+        drawn = (self.photos.planes(rng, 8, 192) for _ in range(NEW_CROPS // 8))
+        thresholds = [DEAD_ZONE * FIRST_STEP * 2 ** ((q - 4) / 6) for q in NEW_RATES]
+        complete(self.model, drawn, known, self.chroma_weights, thresholds, NEW_ROUNDS)
 
     @torch.no_grad()
     def _make_sparse(self, rounds: int) -> None:

@@ -1,10 +1,11 @@
 import os
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from nnvvc.errors import ConfigError, ToolMissing
+from nnvvc.errors import ConfigError, ToolFailed, ToolMissing
 from nnvvc.picture import Chroma, PictureFormat
 from nnvvc.vvc.tools import (
     DECODERS,
@@ -16,6 +17,7 @@ from nnvvc.vvc.tools import (
     coded_format,
     decoder,
     encoder,
+    ffmpeg,
     from_coded,
     to_coded,
 )
@@ -92,6 +94,30 @@ def test_padding_is_undone(size: tuple[int, int], chroma: Chroma) -> None:
 def test_settings_are_checked(changes: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
         VvcSettings(**changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("failures", "kept"), [(1, ffmpeg.KEPT_BYTES), (2, ffmpeg.KEPT_BYTES), (1, 1000)])
+def test_an_encoder_that_wrote_nothing_is_asked_once_more(
+    failures: int, kept: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tool, calls = tmp_path / "ffmpeg", tmp_path / "calls"
+    real = ffmpeg.ffmpeg_path()
+    tool.write_text(
+        f"#!/bin/sh\necho >> {calls}\n"
+        f'[ $(wc -l < {calls}) -gt {failures} ] && exec {real} "$@"\ncat > /dev/null\n'
+    )
+    tool.chmod(0o755)
+    monkeypatch.setattr(ffmpeg, "ffmpeg_path", lambda: str(tool))
+    monkeypatch.setattr(ffmpeg, "KEPT_BYTES", kept)
+    chunks = encoder().encode(clip(FORMAT, 3), FORMAT, Fraction(25), _settings(gop="ai"))
+    if failures == 1 and kept > 1000:
+        stream = b"".join(chunks)
+        assert len(calls.read_text()) == 2
+        assert len(_decoded("ffmpeg", stream)) == 3
+    else:
+        with pytest.raises(ToolFailed, match="without a stream"):
+            list(chunks)
+        assert len(calls.read_text()) == failures
 
 
 def test_unknown_and_missing_tools(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,8 @@ process.
 python -m tools.bench.image_exact PICTURES [--qp 32] [--large 4096] [--limit N]
 
 Codes every picture of the folder, 20 crops of odd sizes and one large tiled picture, in turn with the
-profiles, and decodes them, filtered for people, in child processes under each setting. Prints JSON:
+profiles, and decodes them, filtered for people, in child processes under each setting, on a GPU too where
+there is one. Prints JSON:
 pictures, settings, and what differed; ends with status 1 where anything did. Also compares real bytes with
 the model's own entropy.
 """
@@ -51,6 +52,8 @@ SETTINGS: dict[str, dict[str, str]] = {
     "reference, AVX2": {"threads": "1", "path": "reference", **AVX2},
     "reference, SSE 4.1": {"threads": "1", "path": "reference", **SSE41},
 }
+if torch.cuda.is_available():
+    SETTINGS["reference, CUDA"] = {"threads": "1", "path": "reference", "device": "cuda"}
 
 
 def digest(picture: Picture) -> str:
@@ -65,10 +68,10 @@ def pictures(folder: Path, large: int, limit: int | None) -> list[Picture]:
     return [*result, tiled(folder, large, large)] if large else result
 
 
-def child(file: str, path: str, threads: str) -> None:
+def child(file: str, path: str, threads: str, device: str = "cpu") -> None:
     """Decode all that was coded and print the digests."""
     torch.set_num_threads(int(threads))
-    model = ImageModel.load(registry.WEIGHTS / registry.FILES[registry.IMAGE_PEOPLE], path=path)
+    model = ImageModel.load(registry.WEIGHTS / registry.FILES[registry.IMAGE_PEOPLE], device, path)
     coded = pickle.loads(Path(file).read_bytes())
     apply = StillFilter()
     print(json.dumps([digest(apply(decode_picture(model, body, fmt), qp_of(body))) for body, fmt in coded]))
@@ -105,7 +108,7 @@ def main() -> int:
         for name, setting in SETTINGS.items():
             environment = {**os.environ, **{k: v for k, v in setting.items() if k.isupper()}}
             code = f"from tools.bench.image_exact import child; child({file.name!r}, "
-            code += f"{setting['path']!r}, {setting['threads']!r})"
+            code += f"{setting['path']!r}, {setting['threads']!r}, {setting.get('device', 'cpu')!r})"
             done = subprocess.run(
                 [sys.executable, "-c", code], env=environment, capture_output=True, text=True
             )

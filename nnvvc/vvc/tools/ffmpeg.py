@@ -18,6 +18,9 @@ from nnvvc.vvc.tools.base import (
     pix_fmt,
 )
 
+KEPT_BYTES = 1 << 26
+"""Frames are kept up to this much until something of a stream comes out."""
+
 _COLOURSPACE = {Matrix.BT601: "smpte170m", Matrix.BT709: "bt709", Matrix.BT2020: "bt2020nc"}
 
 
@@ -94,16 +97,55 @@ class FFmpegEncoder:
         self, frames: Iterable[Picture], fmt: PictureFormat, fps: Fraction, settings: VvcSettings
     ) -> Iterator[bytes]:
         command = self.command(fmt, fps, settings)
-        with ChildProcess(command, name="FFmpeg (libvvenc)", stall_seconds=ENCODER_STALL_SECONDS) as child:
-            child.feed(picture.tobytes() for picture in frames)
-            output = Counted(child.read())
-            yield from output
-            child.finish()
-        if not output.bytes:
-            raise ToolFailed(
-                "VVenC ended without a stream, as it does now and then below QP 16: try again, or switch off "
-                "its temporal filter with --vvc-params MCTF=0"
-            )
+        kept = _Kept(frames)
+        # Now and then VVenC ends well and has written nothing, whatever the QP.
+        for _ in range(2):
+            with ChildProcess(
+                command, name="FFmpeg (libvvenc)", stall_seconds=ENCODER_STALL_SECONDS
+            ) as child:
+                child.feed(picture.tobytes() for picture in kept)
+                output = Counted(child.read())
+                for chunk in output:
+                    kept.forget()
+                    yield chunk
+                child.finish()
+            if output.bytes:
+                return
+            if not kept.again():
+                break
+        raise ToolFailed(
+            "VVenC ended without a stream, as it does now and then: try again, or switch off its temporal "
+            "filter with --vvc-params MCTF=0"
+        )
+
+
+class _Kept:
+    """Frames that can be gone through once more as long as they are few and none was forgotten."""
+
+    def __init__(self, frames: Iterable[Picture]) -> None:
+        self._frames = iter(frames)
+        self._kept: list[Picture] | None = []
+        self._room = KEPT_BYTES
+
+    def __iter__(self) -> Iterator[Picture]:
+        for frame in self._frames:
+            self._room -= sum(plane.nbytes for plane in frame.planes)
+            if self._room < 0:
+                self.forget()
+            if (kept := self._kept) is not None:
+                kept.append(frame)
+            yield frame
+
+    def forget(self) -> None:
+        self._kept = None
+
+    def again(self) -> bool:
+        """Whether going through it gives all frames once more."""
+        if not self._kept:
+            return False
+        self._frames = iter(self._kept)
+        self.forget()
+        return True
 
 
 class FFmpegDecoder:
