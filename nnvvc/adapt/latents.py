@@ -35,6 +35,11 @@ SHORTEST_STRIDE = 0.05
 HYPER_STEP = 0.4
 """Longest step of a hyper-latent where the others go all the way."""
 
+COARSEST = 12.0
+"""Components that a quantiser step is so many deviations of do not move: they are hardly ever worth a symbol,
+and what their gradient has is the error of others that they overlap with.
+"""
+
 STANDARD_STEPS = 4
 """That an encoder takes without being asked: most of what there is to gain."""
 
@@ -150,6 +155,7 @@ def _finetuned(
     weight = 1.0 / float(rate_lambda(rate))
     step_sizes = torch.exp2(network.log_steps(rate))[:, :, None, None]
     curvature = 2 * network.symbol_weights(rate)[:, :, None, None]
+    moving = step_sizes < COARSEST
     samples = 4 * planes.shape[2] * planes.shape[3]
     best = latents / step_sizes, hyper
     targets, beside = best
@@ -169,7 +175,7 @@ def _finetuned(
             best, best_cost = (targets, beside), cost
             total = result.bits.sum() + result.hyper_bits.sum() + samples * distorted
             gradient, beside_gradient = torch.autograd.grad(total, (given, given_beside))
-            direction = (result.decoded.detach() - targets) - gradient / curvature
+            direction = moving * (result.decoded.detach() - targets - gradient / curvature)
             # Hyper-latents have no curvature that is known: Adam without a correction of its start.
             moments = 0.8 * moments[0] + 0.2 * beside_gradient, 0.9 * moments[1] + 0.1 * beside_gradient**2
             beside_direction = -HYPER_STEP * moments[0] / (moments[1].sqrt() + 1e-6)

@@ -27,7 +27,7 @@ class ContextConfig:
     """
 
     width: int = 160
-    groups: tuple[int, ...] = (32, 80, 144)
+    groups: tuple[int, ...] = (32, 80, 272)
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def rate_lambda(q: Tensor) -> Tensor:
 class LicConfig:
     """Sizes of the networks: channels at 1/4, 1/8 and 1/16 of the luma resolution, latents, hyper-latents."""
 
-    latents: int = 256
+    latents: int = 384
     quarter: int = 48
     eighth: int = 96
     sixteenth: int = 160
