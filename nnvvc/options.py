@@ -37,8 +37,9 @@ class EncodeOptions:
     made for; None is the codec's own default. vvc: settings of the VVC encoder, whose qp is also the learned
     codecs'. encoder: its name in `nnvvc.vvc.tools`. scale: coded size over source size, None for a choice by
     measurement. key_qp_offset: QP of the hybrid codec's key pictures less that of the video. filter: the
-    neural filter announced in the stream; `auto` is `base` or `machines` for the image codec's pictures, else
-    `none`. background: `smooth` leaves out what detectors find nothing in.
+    neural filter announced in the stream; `auto` is `base` or `machines` for the image codec's pictures (for
+    people not with the profile `fast`), else `none`. background: `smooth` leaves out what detectors find
+    nothing in.
     finetune_seconds: time for optimising each latent; None: a few steps for pictures of the
     image codec for people, up to four megapixels, else none. adapt_seconds: for fitting the filter to each
     group of pictures, with `adapt`, 10 by default, and with `machines`, for which it is none by default.

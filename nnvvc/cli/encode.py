@@ -63,7 +63,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--filter",
         choices=FILTERS,
         default="auto",
-        help="neural filter announced in the stream (auto: the image codec's own, else none)",
+        help="neural filter announced in the stream (auto: the image codec's own, for people not with "
+        "--profile fast, else none)",
     )
     add(
         "--background",

@@ -48,7 +48,7 @@ class ImageCodec:
         purpose: Purpose = options.purpose or "people"
         used = registry.reference(registry.IMAGE_MODELS[purpose])
         model = image_model(used)
-        filters = _filters(options.filter, purpose)
+        filters = _filters(options, purpose)
         scale = coded_scale(options, purpose)
         searched = purpose == "machines" and options.effort == "full"
         if searched and video.still and options.scale is None:
@@ -133,12 +133,15 @@ class ImageCodec:
             yield write_still(even)
 
 
-def _filters(name: str, purpose: Purpose) -> tuple[ModelReference, ...]:
+def _filters(options: EncodeOptions, purpose: Purpose) -> tuple[ModelReference, ...]:
     """The models behind an encoder's `--filter`. Raises ConfigError, UnknownModel."""
+    name = options.filter
     if name == "adapt":
         raise ConfigError("--filter adapt follows video; --filter base is there for --codec image")
     if name not in ("none", "auto", "machines" if purpose == "machines" else "base"):
         raise ConfigError(f"--filter {name} is not there for --codec image --for {purpose}")
+    if name == "auto" and purpose == "people" and options.profile == "fast":
+        return ()  # half of the time that decoding takes would be the filter's
     return () if name == "none" else (registry.reference(filtering.LEARNED_FILTERS[purpose]),)
 
 

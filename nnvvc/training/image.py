@@ -235,6 +235,7 @@ class ImageTask:
         loss = (weight * (rate + error / rate_lambda(q))).mean()
         return loss, {"bpp": rate.detach().mean(), "mse": error.detach().mean()}
 
+    @torch.no_grad()
     def validate(self) -> dict[str, float]:
         """Score: mean over held-out pictures and rates of log2(bits + distortion / lambda) per sample."""
         device = next(self.model.parameters()).device

@@ -160,6 +160,16 @@ def test_people_see_filtered_pictures(fmt: PictureFormat) -> None:
     assert all(np.array_equal(a, b) for a, b in zip(off.planes, machines.planes, strict=True))
 
 
+def test_fast_pictures_are_filtered_where_it_is_asked_for_only() -> None:
+    original = picture(PictureFormat(130, 70))
+    given, asked, left_out = (
+        stream_of([original], options(30, finetune_seconds=0.0, profile="fast", filter=name))
+        for name in ("auto", "base", "none")
+    )
+    assert given == left_out
+    assert len(asked) > len(given)
+
+
 def test_tiles_of_the_filter_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()  # the model of the package, whose answers depend on the most samples around
     registry.reference.cache_clear()
