@@ -76,4 +76,4 @@ def decode_picture(model: ImageModel, body: bytes, fmt: PictureFormat) -> Pictur
     """The picture of a KEY_PICTURE payload; fmt: its size and chroma format, 10 bits. Raises StreamError."""
     qp, profile, data = read_learned_picture(body)
     latents = model.decompress(data, fmt.width, fmt.height, qp, PROFILES[profile])
-    return picture_of_samples(model.synthesise(latents, qp).cpu(), fmt)
+    return picture_of_samples(model.synthesise(latents, qp), fmt)

@@ -139,20 +139,23 @@ class ImageTask:
         self.model.start_from_klt(covariance, self.chroma_weights)
 
     def _complete(self, known: int) -> None:
-        rng = np.random.default_rng(4)
-        drawn = (self.photos.planes(rng, 8, 192) for _ in range(NEW_CROPS // 8))
-        thresholds = [DEAD_ZONE * FIRST_STEP * 2 ** ((q - 4) / 6) for q in NEW_RATES]
-        complete(self.model, drawn, known, self.chroma_weights, thresholds, NEW_ROUNDS)
+        drawn = self._basis_crops(4, NEW_CROPS)
+        complete(self.model, drawn, known, self.chroma_weights, _thresholds(NEW_RATES), NEW_ROUNDS)
+
+    def _basis_crops(self, seed: int, count: int) -> Iterator[Tensor]:
+        """Planes of crops that a basis is found on, eight at a time."""
+        rng = np.random.default_rng(seed)
+        return (self.photos.planes(rng, 8, 192) for _ in range(count // 8))
 
     @torch.no_grad()
     def _make_sparse(self, rounds: int) -> None:
-        model, rng = self.model, np.random.default_rng(3)
+        model = self.model
         levels = torch.exp2(model.log_deviation)[:, None, None]
-        drawn = (self.photos.planes(rng, 8, 192) for _ in range(SPARSE_CROPS // 8))
-        latents = torch.cat([model.analysis.linear_path(planes) * levels for planes in drawn])
+        latents = torch.cat(
+            [model.analysis.linear_path(planes) * levels for planes in self._basis_crops(3, SPARSE_CROPS)]
+        )
         vectors = latents.permute(0, 2, 3, 1).reshape(-1, latents.shape[1])
-        steps = [FIRST_STEP * 2 ** ((q - 4) / 6) for q in SPARSE_RATES]
-        rotation = sparse_rotation(vectors, [DEAD_ZONE * s for s in steps], rounds)
+        rotation = sparse_rotation(vectors, _thresholds(SPARSE_RATES), rounds)
         deviation = (vectors @ rotation).square().mean(0).sqrt()
         order = deviation.argsort(descending=True)
         model.rotate(rotation[:, order], deviation[order])
@@ -297,6 +300,11 @@ class ImageTask:
     def _calibration_pictures(self) -> list[Tensor]:
         pictures = [rgb_to_picture(read_rgb(f), 10, Matrix.BT709) for f in self.held_out_files]
         return [planes_of_picture(p, HYPER_STRIDE) for p in pictures]
+
+
+def _thresholds(rates: tuple[int, ...]) -> list[float]:
+    """What a component is worth its bits from, in 8-bit levels, at each of these rate indices."""
+    return [DEAD_ZONE * FIRST_STEP * 2 ** ((q - 4) / 6) for q in rates]
 
 
 def _drawn(rng: np.random.Generator, bank: Tensor, count: int) -> Tensor:

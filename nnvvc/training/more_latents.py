@@ -56,13 +56,17 @@ def complete(
     metric = block_metric(chroma_weights)
     weights = (LEVELS * metric).repeat_interleave(64).float()
     count = model.config.latents - known
-    windows, rests = [], []
+    products = torch.zeros(96 * 16, 96 * 16, dtype=torch.float64)
+    crossed = torch.zeros(96 * 16, 384, dtype=torch.float64)
+    rests = []
     for planes in batches:
         left = planes - model.synthesis.linear_path(model.analysis.linear_path(planes))
         blocks = F.pixel_unshuffle(left, 8).permute(0, 2, 3, 1).reshape(-1, 384)
         rests.append(blocks * weights)
         around = F.pixel_unshuffle(F.pixel_unshuffle(planes, 2), 2)
-        windows.append(F.unfold(around, 4, padding=1, stride=2).transpose(1, 2).reshape(len(blocks), -1))
+        windows = F.unfold(around, 4, padding=1, stride=2).transpose(1, 2).reshape(len(blocks), -1)
+        products += windows.T @ windows
+        crossed += windows.T @ rests[-1]
     rest = torch.cat(rests)
     _, vectors = torch.linalg.eigh((rest.T @ rest).double())
     basis = vectors.flip(1)[:, :count].float()
@@ -70,13 +74,8 @@ def complete(
     deviation = (rest @ basis).square().mean(0).sqrt()
     order = deviation.argsort(descending=True)
     basis, deviation = basis[:, order], deviation[order]
-    products = torch.zeros(windows[0].shape[1], windows[0].shape[1], dtype=torch.float64)
-    targets = torch.zeros(len(products), count, dtype=torch.float64)
-    for window, left in zip(windows, rests, strict=True):
-        products += window.T @ window
-        targets += window.T @ (left @ basis)
     products += RIDGE * products.diagonal().mean() * torch.eye(len(products), dtype=torch.float64)
-    seen = torch.linalg.solve(products, targets).T.reshape(count, 96, 4, 4).float()
+    seen = torch.linalg.solve(products, crossed @ basis.double()).T.reshape(count, 96, 4, 4).float()
     unit = (LEVELS * metric).repeat_interleave(16)[None, :].float()
     inverse = deviation[:, None] / unit
     for linear, kernel, scale in (

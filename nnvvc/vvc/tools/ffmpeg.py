@@ -99,7 +99,7 @@ class FFmpegEncoder:
         command = self.command(fmt, fps, settings)
         kept = _Kept(frames)
         # Now and then VVenC ends well and has written nothing, whatever the QP.
-        for _ in range(2):
+        while True:
             with ChildProcess(
                 command, name="FFmpeg (libvvenc)", stall_seconds=ENCODER_STALL_SECONDS
             ) as child:
@@ -112,11 +112,10 @@ class FFmpegEncoder:
             if output.bytes:
                 return
             if not kept.again():
-                break
-        raise ToolFailed(
-            "VVenC ended without a stream, as it does now and then: try again, or switch off its temporal "
-            "filter with --vvc-params MCTF=0"
-        )
+                raise ToolFailed(
+                    "VVenC ended without a stream, as it does now and then: try again, or switch off its "
+                    "temporal filter with --vvc-params MCTF=0"
+                )
 
 
 class _Kept:
@@ -140,7 +139,7 @@ class _Kept:
         self._kept = None
 
     def again(self) -> bool:
-        """Whether going through it gives all frames once more."""
+        """Whether going through it gives all frames once more; it does so once."""
         if not self._kept:
             return False
         self._frames = iter(self._kept)
