@@ -209,15 +209,19 @@ def _results(image: int, found: Detections) -> list[dict[str, Any]]:
 def _category_ap(
     category: _Category, weights: NDArray[np.float64], positives: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    if category.hits.shape[1] == 0:
-        return np.zeros((len(weights), category.hits.shape[0]))
-    weight = weights[:, None, category.image]
-    true = np.cumsum(weight * (category.hits & ~category.ignored), axis=2)
-    false = np.cumsum(weight * (~category.hits & ~category.ignored), axis=2)
-    precision = true / (true + false + np.spacing(1))
-    envelope = np.maximum.accumulate(precision[..., ::-1], axis=2)[..., ::-1]
-    recall = true / np.maximum(positives, 1e-9)[:, None, None]
-    # A level of recall counts with the envelope at the first detection that reaches it.
-    reached = np.searchsorted(_RECALLS, recall, side="right")
-    levels = np.diff(reached, axis=2, prepend=0)
-    return np.asarray((levels * envelope).sum(axis=2) / len(_RECALLS), np.float64)
+    of_detection = weights[:, category.image]
+    result = np.zeros((len(weights), len(category.hits)))
+    for n, (hits, ignored) in enumerate(zip(category.hits, category.ignored, strict=True)):
+        # Recall rises at hits only, and precision falls between them: nothing else has to be looked at.
+        found, wrong = (np.flatnonzero(which & ~ignored) for which in (hits, ~hits))
+        true = np.cumsum(of_detection[:, found], axis=1)
+        all_false = np.cumsum(of_detection[:, wrong], axis=1)
+        false = np.pad(all_false, ((0, 0), (1, 0)))[:, np.searchsorted(wrong, found)]
+        precision = true / (true + false + np.spacing(1))
+        envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+        recall = true / np.maximum(positives, 1e-9)[:, None]
+        # A level of recall counts with the envelope at the first detection that reaches it.
+        reached = np.searchsorted(_RECALLS, recall, side="right")
+        levels = np.diff(reached, axis=1, prepend=0)
+        result[:, n] = (levels * envelope).sum(axis=1) / len(_RECALLS)
+    return result
