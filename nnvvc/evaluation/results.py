@@ -19,7 +19,8 @@ from nnvvc.evaluation.tasks import Metric, Task, network_hashes
 
 FORMAT = 1
 AVERAGING = {
-    "rate": "bits of the files of all items over luma samples of all items (bpp); per item beside it",
+    "rate": "bits of the files over luma samples (bpp), of all items that a quality is of: where it needs "
+    "labels, those that have them; per item beside it",
     "fidelity": "mean over items of the mean over frames; PSNR peak 1023 at 10 bits; 6:1:1 is (6Y+U+V)/8",
     "task": "AP over the pictures of all items together (pycocotools' rule); MOTA and IDF1: mean over clips",
     "bd": "piecewise cubic (pchip) over log rate; task curves over the Pareto front of all coded scales",
@@ -83,12 +84,20 @@ class Results:
         """Luma samples of each item."""
         return np.array([i.pixels for i in self.run.data.items], np.float64)
 
-    def bpp(self, curve: Curve, point: float) -> float:
-        """Bits per luma sample over the data set."""
-        return float(self.bits(curve, point).sum() / self.pixels.sum())
+    def bpp(self, curve: Curve, point: float, metric: str | None = None) -> float:
+        """Bits per luma sample over the data set, or over the items that a metric is of."""
+        counted = self._counted(metric)
+        return float(self.bits(curve, point)[counted].sum() / self.pixels[counted].sum())
+
+    def _counted(self, metric: str | None) -> NDArray[np.bool_]:
+        """Which items a metric is of."""
+        of = None if metric is None else next(iter(self.metrics.values()))[metric].of
+        return np.array([of is None or item.name in of for item in self.run.data.items])
 
     def points(self, codec: str, metric: str) -> list[tuple[Curve, float, float, float]]:
-        """(curve, point, bpp, quality) of a codec at all its scales, where the quality is defined."""
+        """(curve, point, bpp, quality) of a codec at all its scales, where the quality is defined; bpp: of
+        the items that it is of.
+        """
         rows = []
         for curve in self.run.curves:
             if curve.codec != codec:
@@ -96,7 +105,7 @@ class Results:
             for point in curve.points:
                 value = self.metrics[curve.name, point][metric].value
                 if value is not None:
-                    rows.append((curve, point, self.bpp(curve, point), value))
+                    rows.append((curve, point, self.bpp(curve, point, metric), value))
         return rows
 
     def _compare(self) -> list[dict[str, Any]]:
@@ -135,16 +144,18 @@ class Results:
 
     def _can_resample(self, metric: str) -> bool:
         known = all(m[metric].matches is not None for m in self.metrics.values())
-        return known and self.run.experiment.bootstrap > 0 and len(self.pixels) >= MINIMUM_FOR_INTERVAL
+        items = int(self._counted(metric).sum())
+        return known and self.run.experiment.bootstrap > 0 and items >= MINIMUM_FOR_INTERVAL
 
     def _samples(
         self, points: Sequence[tuple[Curve, float, float, float]], metric: str
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(samples, points) of rate and AP under the same draws of items for every codec."""
         weights = bd.draw_weights(len(self.pixels), self.run.experiment.bootstrap)
+        counted = weights * self._counted(metric)
         rates, qualities = [], []
         for curve, point, _, _ in points:
-            rates.append(weights @ self.bits(curve, point) / (weights @ self.pixels))
+            rates.append(counted @ self.bits(curve, point) / (counted @ self.pixels))
             matches = self.metrics[curve.name, point][metric].matches
             assert matches is not None
             key = ((curve.name, point), id(matches))

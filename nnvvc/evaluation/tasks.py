@@ -8,7 +8,7 @@ import functools
 import hashlib
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,12 +72,14 @@ class Metric:
     """A quality of one codec at one point over the data set.
 
     value: None where it is not defined (MS-SSIM of small pictures). items: the same per item, where it has a
-    meaning there. matches: what a bootstrap over pictures needs.
+    meaning there. matches: what a bootstrap over pictures needs. of: names of the items that the value is of;
+    None: all.
     """
 
     value: float | None
     items: Mapping[str, float | None] = field(default_factory=dict)
     matches: Matches | None = None
+    of: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,8 @@ class Task:
         kinds: list[tuple[IouType, str]] = [("bbox", "box")]
         if _detector(self.network).has_masks and (truth.label_free or any(truth.for_masks().annotations)):
             kinds.append(("segm", "mask"))
+        labelled = set(truth.image_ids)
+        of = frozenset(i.name for i in data.items if not labelled.isdisjoint(i.image_ids))
         result = {}
         for iou_type, word in kinds:
             matches = match(truth, found, iou_type, (self.min_area, 1e10))
@@ -146,7 +150,7 @@ class Task:
                 ("AP50", value[0], single[:, 0]),
             ):
                 per_item = {i.name: _finite(float(v)) for i, v in zip(data.items, parts, strict=True)}
-                result[f"{title} {word} {name}"] = Metric(_finite(float(total)), per_item, matches)
+                result[f"{title} {word} {name}"] = Metric(_finite(float(total)), per_item, matches, of)
         return result
 
     def _tracking(self, data: DataSet, scores: Sequence[Any]) -> dict[str, Metric]:
@@ -163,7 +167,10 @@ class Task:
             one = tracking_scores(part, item.image_ids, tracks, min_area=self.min_area)
             for name in values:
                 values[name][item.name] = _finite(one[name])
-        return {f"{self.network} {name.upper()}": _mean_of(per_item) for name, per_item in values.items()}
+        return {
+            f"{self.network} {name.upper()}": replace(_mean_of(per_item), of=frozenset(per_item))
+            for name, per_item in values.items()
+        }
 
 
 def read_tasks(spec: Mapping[str, Any]) -> list[Task]:
