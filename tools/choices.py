@@ -29,11 +29,9 @@ from nnvvc.adapt.loss_networks import PictureLoss
 from nnvvc.bitstream.demuxer import Demuxer
 from nnvvc.bitstream.nal import join_annex_b
 from nnvvc.codecs.cost import LOOKED_AT, price
-from nnvvc.codecs.filter_choice import block_map_of
-from nnvvc.codecs.filtering import key_slice_qp
-from nnvvc.codecs.neural_filter import NeuralFilter
+from nnvvc.codecs.filter_choice import block_map_of, decoded_still
 from nnvvc.codecs.scale import scaled_format
-from nnvvc.codecs.vvc_pictures import coded_format_of
+from nnvvc.errors import ConfigError
 from nnvvc.evaluation import bd
 from nnvvc.evaluation.cells import Cell, CellStore, Scorer, read_json, write_json
 from nnvvc.evaluation.coders import Curve
@@ -44,7 +42,6 @@ from nnvvc.media import open_sink
 from nnvvc.models.filters import PictureFilter, load_filter
 from nnvvc.models.quantised import fastest
 from nnvvc.picture import VideoFormat
-from nnvvc.vvc.tools import DecoderSettings, decoder
 
 LOSS = "picture-loss-v1"
 """Name of the score that choices are made by."""
@@ -105,14 +102,17 @@ def refiltered(run: Run, cell: Cell, name: str, model: PictureFilter) -> Entry:
         return Entry(**read_json(path))
     stream = (run.store.path(cell) / cell.plan.stream).read_bytes()
     demuxer = Demuxer([stream])
-    header, unit = demuxer.header, demuxer.first
-    assert header is not None and unit.size is not None
+    header = demuxer.header
+    assert header is not None  # encoders of ours write one
     vvc = b"".join(join_annex_b(unit.vvc_nals()) for unit in demuxer)
-    (picture,) = decoder().decode([vvc], coded_format_of(unit.size), DecoderSettings(threads=1))
     (original,) = cell.item.pictures(cell.item.source)
     scaled = scaled_format(header.source.picture, header.scale)
-    qp = key_slice_qp(unit, demuxer.sets)
-    apply = NeuralFilter(model, scaled, original.format, header.scale, qp)
+    picture, apply = decoded_still([vvc], header, scaled, original.format)
+    if apply is None:
+        raise ConfigError(
+            f"{cell.curve.codec}: pictures have to be coded with --filter machines for another filter"
+        )
+    apply.model = model
     block_map = block_map_of(apply, picture, original, 8 * len(vvc))
     apply.choose(block_map)
     entry = Entry(
@@ -176,27 +176,26 @@ def with_choices(
     return replace(run, experiment=experiment, store=store, curves=tuple(curves)), taken
 
 
-def comparisons(run: Run, anchor: str) -> dict[str, dict[str, Any]]:
-    """Per codec and quality: BD-rate against `anchor`, its interval, the part of the range compared."""
-    results = Results(replace(run, experiment=replace(run.experiment, anchor=anchor)))
+def by_quality(comparisons: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Per codec and quality: BD-rate, its interval, the part of the range compared."""
     found: dict[str, dict[str, Any]] = {}
-    for row in results.comparisons:
+    for row in comparisons:
         words = {k: row[k] for k in ("rate", "interval", "overlap", "refused") if row[k] is not None}
         found.setdefault(row["codec"], {})[row["quality"]] = words
     return found
 
 
-def against_recorded(run: Run, recorded: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def against_recorded(results: Results, recorded: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Per codec and quality: BD-rate against a recorded anchor, (best of its scales, full size alone)."""
-    results = Results(run)
     found: dict[str, dict[str, Any]] = {}
-    for codec in run.experiment.codecs:
+    for codec in results.run.experiment.codecs:
         for quality, machine in results.machine.items():
             points = results.points(codec, quality)
             test = [r[2] for r in points], [r[3] for r in points]
             rates = []
-            for scales in ({"1", "3/4", "1/2"}, {"1"}):
-                given = [p for c in recorded["curves"] if c["scale"] in scales for p in c["points"]]
+            for full_size in (False, True):
+                curves = [c for c in recorded["curves"] if not full_size or c["scale"] == "1"]
+                given = [p for c in curves for p in c["points"]]
                 given = [p for p in given if p["metrics"].get(quality) is not None]
                 anchor = [p["bpp"] for p in given], [p["metrics"][quality] for p in given]
                 rates.append(bd.compare(anchor, test, machine).rate)
@@ -222,11 +221,13 @@ def main() -> None:
     filters = {name: fastest(load_filter(Path(path))) for name, path in named}
     run = run_experiment(load_experiment(args.experiment), args.runs, keep=True)
     run, taken = with_choices(run, args.codec, filters, args.prices)
+    results = Results(run)
     found: dict[str, Any] = {"scales taken": taken}
-    for anchor in [run.experiment.anchor, *args.against]:
-        found[f"against {anchor}"] = comparisons(run, anchor)
+    found[f"against {run.experiment.anchor}"] = by_quality(results.comparisons)
+    for codec in args.against:
+        found[f"against {codec}"] = by_quality(results.compared_with(codec))
     if args.recorded is not None:
-        found["against recorded"] = against_recorded(run, json.loads(args.recorded.read_text()))
+        found["against recorded"] = against_recorded(results, json.loads(args.recorded.read_text()))
     text = json.dumps(found, indent=1)
     if args.out is not None:
         args.out.write_text(text + "\n")

@@ -60,7 +60,7 @@ class Results:
         for task in run.experiment.tasks:
             self._add(task)
         self._drawn: dict[tuple[PointKey, int], NDArray[np.float64]] = {}
-        self.comparisons = self._compare()
+        self.comparisons = self.compared_with(run.experiment.anchor)
 
     def _add(self, task: Task) -> None:
         run, scorer = self.run, task.scorer
@@ -108,25 +108,25 @@ class Results:
                     rows.append((curve, point, self.bpp(curve, point, metric), value))
         return rows
 
-    def _compare(self) -> list[dict[str, Any]]:
-        """BD figures of every codec against the anchor, for every metric; fidelity at full scale only."""
-        anchor = self.run.experiment.anchor
+    def compared_with(self, anchor: str) -> list[dict[str, Any]]:
+        """BD figures of every codec against one of them, for every metric; fidelity at full scale only."""
         rows = []
         for codec in self.run.experiment.codecs:
             if codec == anchor or codec in self.run.skipped or anchor in self.run.skipped:
                 continue
             for metric, machine in self.machine.items():
                 row = {"codec": codec, "anchor": anchor, "quality": metric, "task": machine}
-                row |= self._comparison(codec, metric, machine, full_size=not machine)
+                row |= self._comparison(anchor, codec, metric, machine, full_size=not machine)
                 if machine and len({c.scale for c in self.run.curves if c.codec == anchor}) > 1:
                     # What papers mostly compare with.
-                    row["full_size"] = self._comparison(codec, metric, machine, full_size=True)
-                rows.append(row | self._per_item(codec, metric, machine))
+                    row["full_size"] = self._comparison(anchor, codec, metric, machine, full_size=True)
+                rows.append(row | self._per_item(anchor, codec, metric, machine))
         return rows
 
-    def _comparison(self, codec: str, metric: str, machine: bool, full_size: bool) -> dict[str, Any]:
+    def _comparison(
+        self, anchor: str, codec: str, metric: str, machine: bool, full_size: bool
+    ) -> dict[str, Any]:
         """full_size: with the anchor's points at full size alone, not with the best of its scales."""
-        anchor = self.run.experiment.anchor
         given = [
             self._compared(anchor, metric, full_size),
             self._compared(codec, metric, full_size and not machine),
@@ -166,14 +166,14 @@ class Results:
             qualities.append(ap[:, 0] if metric.endswith("AP50") else ap.mean(axis=1))
         return np.stack(rates, axis=1), np.stack(qualities, axis=1)
 
-    def _per_item(self, codec: str, metric: str, machine: bool) -> dict[str, Any]:
+    def _per_item(self, anchor: str, codec: str, metric: str, machine: bool) -> dict[str, Any]:
         """BD-rate item by item; not for the AP of single pictures, which is no curve to compare."""
         if machine and all(item.frames == 1 for item in self.run.data.items):
             return {}
         values: dict[str, float | None] = {}
         for n, item in enumerate(self.run.data.items):
             curves = []
-            for name in (self.run.experiment.anchor, codec):
+            for name in (anchor, codec):
                 rows = self._compared(name, metric, not machine)
                 rates = [self.bits(c, p)[n] / self.pixels[n] for c, p, _, _ in rows]
                 found = [self.metrics[c.name, p][metric].items.get(item.name) for c, p, _, _ in rows]
