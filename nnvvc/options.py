@@ -40,9 +40,10 @@ class EncodeOptions:
     neural filter announced in the stream; `auto` is `base` or `machines` for the image codec's pictures (for
     people not with the profile `fast`), else `none`. background: `smooth` leaves out what detectors find
     nothing in.
-    finetune_seconds: time for optimising each latent; None: a few steps for pictures of the
-    image codec for people, up to four megapixels, else none. adapt_seconds: for fitting the filter to each
-    group of pictures, with `adapt`, 10 by default, and with `machines`, for which it is none by default.
+    finetune_seconds: time for optimising each latent; None: a few steps for pictures of the image codec, for
+    people up to four megapixels, for machines up to one, where the loss networks are there. adapt_seconds:
+    for fitting the filter to each group of pictures, with `adapt`, 10 by default, and with `machines`, for
+    which it is none by default.
     profile: of the probability model. effort: `full` chooses each key picture of the hybrid codec by encoding
     its group with it, and the QP of a single picture for machines by what its bits are worth to them.
     workers: groups of pictures encoded at a time. picture_hash: writes the standard SEI per picture besides

@@ -4,11 +4,14 @@ from torch import Tensor
 
 from nnvvc.adapt.latents import people_distortion
 from nnvvc.adapt.loss_networks import PictureLoss
-from nnvvc.models.planes import rgb_of_planes
+from nnvvc.models.planes import Enhancement, rgb_of_planes
 from nnvvc.picture import Picture, PictureFormat
 
-SQUARED_SHARE = 0.15
-"""What the squared error counts for."""
+SQUARED_SHARE = 0.5
+"""What the squared error counts for: it speaks for all networks that are not asked."""
+
+SIZES = (1.0, 0.65)
+"""At which detectors look at the picture: what only one size shows is worth little to other networks."""
 
 
 class FeatureDistortion:
@@ -18,13 +21,14 @@ class FeatureDistortion:
     against bits as that is.
     """
 
-    def __init__(self, original: Picture, coded: PictureFormat) -> None:
-        """original: the source at full size. coded: the format at which it is coded. Raises ConfigError where
-        the loss networks are not there.
+    def __init__(self, original: Picture, coded: PictureFormat, enhance: Enhancement | None = None) -> None:
+        """original: the source at full size. coded: the format at which it is coded. enhance: the filter that
+        decoders have. Raises ConfigError where the loss networks are not there.
         """
-        self._loss = PictureLoss(original)
+        self._loss = PictureLoss(original, SIZES)
         self._size = (original.format.height, original.format.width)
         self._coded = coded
+        self._enhance = enhance
         self._unit: float | None = None
 
     def __call__(self, planes: Tensor, original: Tensor) -> Tensor:
@@ -36,4 +40,4 @@ class FeatureDistortion:
 
     def features(self, planes: Tensor) -> Tensor:
         """The feature loss alone."""
-        return self._loss.of(rgb_of_planes(planes, self._coded, self._size))
+        return self._loss.of(rgb_of_planes(planes, self._coded, self._size, self._enhance))

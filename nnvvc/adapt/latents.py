@@ -30,6 +30,9 @@ Distortion = Callable[[Tensor, Tensor], Tensor]
 STRIDE = 0.5
 """Of the way to where a step of Newton's leads."""
 
+PATIENT_STRIDE = 0.2
+"""The same at first, where steps go on downhill although one made things worse; it ends at nothing."""
+
 SHORTEST_STRIDE = 0.05
 
 HYPER_STEP = 0.4
@@ -40,9 +43,6 @@ COARSEST = 12.0
 and what their gradient has is the error of others that they overlap with.
 """
 
-STANDARD_STEPS = 4
-"""That an encoder takes without being asked: most of what there is to gain."""
-
 PART = 12
 """Side of the parts that large pictures go in, in hyper-latents: of 64x64 samples."""
 CHROMA_WEIGHTS = (3.2, 2.6)
@@ -51,6 +51,26 @@ CHROMA_WEIGHTS = (3.2, 2.6)
 def people_distortion(planes: Tensor, original: Tensor) -> Tensor:
     """The weighted squared error that the `people` model is trained for."""
     return squared_error(planes, original, CHROMA_WEIGHTS)
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What latents are finetuned for.
+
+    whole: the distortion has to see all of the picture at once; else large ones go part by part, for their
+    memory. patient: it is not smooth, so all steps are taken, each shorter than the one before, and the best
+    kept; else what a step made worse is taken back. steps: that an encoder takes without being asked, most
+    of what there is to gain; largest: luma samples of the largest picture where it does.
+    """
+
+    distortion: Distortion = people_distortion
+    whole: bool = False
+    patient: bool = False
+    steps: int = 4
+    largest: int = 1 << 22
+
+
+PEOPLE = Aim()
 
 
 def twin(model: ImageModel, q: int) -> Lic:
@@ -85,29 +105,27 @@ def finetune(
     hyper: Tensor,
     q: int,
     profile: str,
+    aim: Aim = PEOPLE,
     *,
     seconds: float = float("inf"),
     steps: int = 1 << 30,
-    distortion: Distortion = people_distortion,
-    whole: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Latents and hyper-latents that cost less than those given; the best seen, at worst those given.
 
-    planes: the padded original. Ends after `seconds`, `steps`, or when nothing more is gained. whole: the
-    distortion has to see all of the picture at once; else large ones go part by part, for their memory.
+    planes: the padded original. Ends after `seconds`, `steps`, or when nothing more is gained.
     """
     network, rate = twin(model, q), model.rates.rate[q : q + 1]
     rows, columns = hyper.shape[2:]
     parts = [
         (down, across)
-        for down in _parts(rows, rows if whole else PART)
-        for across in _parts(columns, columns if whole else PART)
+        for down in _parts(rows, rows if aim.whole else PART)
+        for across in _parts(columns, columns if aim.whole else PART)
     ]
     results = torch.empty_like(latents), torch.empty_like(hyper)
     for down, across in parts:
         seen = partial(_cut, down=down.seen, across=across.seen, rows=rows, columns=columns)
         given = (seen(planes), seen(latents), seen(hyper), rate, profile)
-        found = _finetuned(network, *given, seconds / len(parts), steps, distortion)
+        found = _finetuned(network, *given, seconds / len(parts), steps, aim)
         for result, part in zip(results, found, strict=True):
             inner = _cut(part, down.inner, across.inner, down.length, across.length)
             _cut(result, down.own, across.own, rows, columns)[:] = inner
@@ -150,7 +168,7 @@ def _finetuned(
     profile: str,
     seconds: float,
     steps: int,
-    distortion: Distortion,
+    aim: Aim,
 ) -> tuple[Tensor, Tensor]:
     weight = 1.0 / float(rate_lambda(rate))
     step_sizes = torch.exp2(network.log_steps(rate))[:, :, None, None]
@@ -162,17 +180,24 @@ def _finetuned(
     direction, beside_direction = torch.zeros_like(targets), torch.zeros_like(hyper)
     moments = torch.zeros_like(hyper), torch.zeros_like(hyper)
     stride, best_cost = STRIDE, float("inf")
-    end = time.monotonic() + seconds
-    for _ in range(steps):
+    start = time.monotonic()
+    for step in range(steps):
         given, given_beside = (x.clone().requires_grad_(True) for x in (targets, beside))
         with reduced_precision(planes.device.type):
             result = simulate_latents(
                 network, given * step_sizes, given_beside, rate, profile, noise=False, others=True
             )
-        distorted = (weight * distortion(result.planes, planes)).sum()
+        distorted = (weight * aim.distortion(result.planes, planes)).sum()
         cost = float(result.rate.detach().sum() + distorted.detach())
-        if cost < best_cost:
+        better = cost < best_cost
+        if better:
             best, best_cost = (targets, beside), cost
+        elapsed = time.monotonic() - start
+        if elapsed >= seconds or step + 1 == steps:
+            break
+        # Where gradients are taken, or were, and the next step begins.
+        here = (targets, beside) if aim.patient else best
+        if better or aim.patient:
             total = result.bits.sum() + result.hyper_bits.sum() + samples * distorted
             gradient, beside_gradient = torch.autograd.grad(total, (given, given_beside))
             direction = moving * (result.decoded.detach() - targets - gradient / curvature)
@@ -183,7 +208,7 @@ def _finetuned(
             stride /= 2
             if stride < SHORTEST_STRIDE:
                 break
-        if time.monotonic() >= end:
-            break
-        targets, beside = best[0] + stride * direction, best[1] + stride * beside_direction
+        if aim.patient:
+            stride = PATIENT_STRIDE * (1 - max((step + 1) / steps, elapsed / seconds))
+        targets, beside = here[0] + stride * direction, here[1] + stride * beside_direction
     return best[0] * step_sizes, best[1]

@@ -4,6 +4,7 @@ They are not part of the project: `NNVVC_NETS` names their folder.
 """
 
 import os
+from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
@@ -45,17 +46,22 @@ def require_networks(option: str) -> None:
 @lru_cache(maxsize=4)
 def loss_network(name: str) -> TaskNetwork:
     """The network of that name, loaded once. Raises ConfigError."""
-    return TaskNetwork(name).requires_grad_(False)
+    # Gradients have to go through it later, whoever asks for it first.
+    with torch.inference_mode(False):
+        return TaskNetwork(name).requires_grad_(False)
 
 
 class PictureLoss:
-    """Feature loss of whole pictures for detectors, the mean over the networks."""
+    """Feature loss of whole pictures for detectors, the mean over the networks, and over what the picture
+    looks like to them at several `sizes`.
+    """
 
     @torch.no_grad()
-    def __init__(self, original: Picture) -> None:
+    def __init__(self, original: Picture, sizes: Sequence[float] = (1.0,)) -> None:
         """Raises ConfigError where the loss networks are not there."""
-        picture = seen_of_picture(original)
-        self._wanted = {name: loss_network(name)(picture, outputs) for name, outputs in DETECTORS.items()}
+        self._sizes = sizes
+        seen = seen_of_picture(original)
+        self._wanted = [_features(_at_size(seen, size)) for size in sizes]
 
     @torch.no_grad()
     def __call__(self, candidate: Picture) -> float:
@@ -64,12 +70,24 @@ class PictureLoss:
 
     def of(self, rgb: Tensor) -> Tensor:
         """The same, with gradients, of RGB (1, 3, H, W) in 0..1 of the original's size."""
-        picture = as_seen(rgb)
+        seen = as_seen(rgb)
         losses = [
-            feature_loss(loss_network(name)(picture, outputs), self._wanted[name])
-            for name, outputs in DETECTORS.items()
+            feature_loss(found, wanted[name])
+            for size, wanted in zip(self._sizes, self._wanted, strict=True)
+            for name, found in _features(_at_size(seen, size)).items()
         ]
         return torch.stack(losses).mean()
+
+
+def _features(picture: Tensor) -> dict[str, list[Tensor]]:
+    return {name: loss_network(name)(picture, outputs) for name, outputs in DETECTORS.items()}
+
+
+def _at_size(seen: Tensor, size: float) -> Tensor:
+    if size == 1:
+        return seen
+    height, width = (max(1, round(side * size / STRIDE)) * STRIDE for side in seen.shape[2:])
+    return F.interpolate(seen, (height, width), mode="bilinear", antialias=True)
 
 
 def rgb_of_picture(picture: Picture) -> Tensor:

@@ -83,7 +83,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--finetune",
         type=float,
         metavar="SECONDS",
-        help="time to optimise each latent for (default: a few steps with --codec image for people)",
+        help="time to optimise each latent for (default: a few steps with --codec image; for machines if "
+        "NNVVC_NETS is set)",
     )
     add("--profile", choices=PROFILES, default="base", help="of the learned codec (default %(default)s)")
     add(

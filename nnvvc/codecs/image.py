@@ -6,7 +6,8 @@ from dataclasses import replace
 from fractions import Fraction
 
 from nnvvc.adapt.filtered_distortion import FilteredDistortion
-from nnvvc.adapt.latents import Distortion, people_distortion
+from nnvvc.adapt.latents import PEOPLE, Aim
+from nnvvc.adapt.loss_networks import available
 from nnvvc.bitstream.access_unit import AccessUnits
 from nnvvc.bitstream.demuxer import Demuxer
 from nnvvc.bitstream.header import ModelReference, Pipeline, StreamHeader
@@ -14,7 +15,7 @@ from nnvvc.bitstream.muxer import Muxer, PeriodVerifier
 from nnvvc.bitstream.payload import PayloadKind, write_payload
 from nnvvc.codecs import filtering
 from nnvvc.codecs.base import DecodedVideo
-from nnvvc.codecs.learned_filter import LearnedFilter
+from nnvvc.codecs.learned_filter import LearnedFilter, enhancement
 from nnvvc.codecs.people_filter import StillFilter, still_filter
 from nnvvc.codecs.picture_coder import CodedPicture, decode_picture, encode_picture, image_model, qp_of
 from nnvvc.codecs.quality_choice import EQUAL_RATE, Trial, chosen_coding, chosen_qp
@@ -64,7 +65,7 @@ class ImageCodec:
             qp = options.vvc.qp
             if searched:
                 qp = chosen_qp(frame, qp, _trial(model, frame, video.picture, scale, options, filters))
-            result = _encode(model, frame, coded, purpose, qp, options, filters)
+            result = _encode(model, frame, coded, scale, purpose, qp, options, filters)
             if muxer is None:
                 if video.still and purpose == "machines":
                     header = replace(header, block_map=_block_map(frame, result, coded, qp, header))
@@ -177,7 +178,6 @@ def _block_map(
     frame: Picture, result: CodedPicture, coded: PictureFormat, qp: int, header: StreamHeader
 ) -> bytes:
     """Which filter is for which block of a single picture for machines; empty where nothing says so."""
-    from nnvvc.adapt.loss_networks import available
     from nnvvc.codecs.filter_choice import block_map_of
 
     used = filtering.learned_filter_in(header, "machines")
@@ -195,29 +195,40 @@ def _encode(
     model: ImageModel,
     frame: Picture,
     coded: PictureFormat,
+    scale: Fraction,
     purpose: Purpose,
     qp: int,
     options: EncodeOptions,
     filters: Sequence[ModelReference],
 ) -> CodedPicture:
-    """A picture of the source, coded; for machines with what `--finetune` does for them.
-
-    filters: what decoders will use.
-    """
+    """A picture of the source, coded. filters: what decoders will use."""
     small = _small(frame, coded)
-    distortion: Distortion = people_distortion
-    # For machines it needs their networks; for people it is part of the codec.
-    seconds = 0.0 if purpose == "machines" and options.finetune_seconds is None else options.finetune_seconds
-    whole = False
-    if purpose == "machines" and seconds:
-        from nnvvc.adapt.feature_distortion import FeatureDistortion
-        from nnvvc.adapt.loss_networks import available
+    seconds = options.finetune_seconds
+    if purpose == "people":
+        aim = _aim_for_people(coded, qp, filters)
+    elif seconds != 0 and available():
+        aim = _aim_for_machines(frame, coded, qp, scale, filters)
+    else:
+        aim, seconds = PEOPLE, seconds or 0.0  # only what was asked for
+    return encode_picture(model, small, qp, options.profile, seconds, aim)
 
-        if available():
-            distortion, whole = FeatureDistortion(frame, coded), True
-    elif purpose == "people" and filters:
-        distortion = FilteredDistortion(still_filter(filters[0]).exact.model, qp, coded.full_range)
-    return encode_picture(model, small, qp, options.profile, seconds, distortion, whole)
+
+def _aim_for_people(coded: PictureFormat, qp: int, filters: Sequence[ModelReference]) -> Aim:
+    if not filters:
+        return PEOPLE
+    return Aim(FilteredDistortion(still_filter(filters[0]).exact.model, qp, coded.full_range))
+
+
+def _aim_for_machines(
+    frame: Picture, coded: PictureFormat, qp: int, scale: Fraction, filters: Sequence[ModelReference]
+) -> Aim:
+    """Raises ConfigError where the loss networks are not there."""
+    from nnvvc.adapt.feature_distortion import FeatureDistortion
+
+    enhance = enhancement(filters[0], scale, qp) if filters else None
+    # What machines are to see is what they saw before a background was smoothed.
+    distortion = FeatureDistortion(frame.original or frame, coded, enhance)
+    return Aim(distortion, whole=True, patient=True, steps=16, largest=1 << 20)
 
 
 CODEC = ImageCodec()

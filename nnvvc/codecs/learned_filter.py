@@ -2,10 +2,16 @@
 
 from dataclasses import replace
 from fractions import Fraction
+from functools import lru_cache
+
+import torch
+from torch import Tensor
 
 from nnvvc.bitstream.header import ModelReference
 from nnvvc.codecs.neural_filter import NeuralFilter, installed_filter
-from nnvvc.models.filters import KEY_QP_OFFSET
+from nnvvc.models.filters import KEY_QP_OFFSET, PictureFilter, enlargement, load_filter
+from nnvvc.models.planes import Enhancement
+from nnvvc.models.registry import weights_of
 from nnvvc.picture import Chroma, Picture, PictureFormat
 
 
@@ -37,3 +43,24 @@ class LearnedFilter:
     def __call__(self, picture: Picture, qp: int) -> Picture:
         """What machines see of a decoded picture, at full size, 10 bits."""
         return self.network(qp)(picture.with_chroma(Chroma.C420)).with_chroma(self._source.chroma)
+
+
+def enhancement(used: ModelReference, scale: Fraction, qp: int) -> Enhancement:
+    """The same with gradients, for pictures coded at `scale` with `qp`; the first filter, where there are
+    several. Raises UnknownModel.
+    """
+    model = _with_gradients(used)
+    given = torch.tensor([float(qp)]), torch.tensor([float(scale)]), enlargement(scale)
+
+    def enhance(luma: Tensor, chroma: Tensor) -> tuple[Tensor, Tensor]:
+        filtered: tuple[Tensor, Tensor] = model(luma, chroma, *given)[0]
+        return filtered
+
+    return enhance
+
+
+@lru_cache(maxsize=2)
+def _with_gradients(used: ModelReference) -> PictureFilter:
+    # Gradients have to go through it, whoever asks for it first.
+    with torch.inference_mode(False):
+        return load_filter(weights_of(used))

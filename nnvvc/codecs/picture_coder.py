@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import lru_cache
 
-from nnvvc.adapt.latents import STANDARD_STEPS, Distortion, finetune, people_distortion
+from nnvvc.adapt.latents import PEOPLE, Aim, finetune
 from nnvvc.bitstream.header import ModelReference
 from nnvvc.bitstream.learned_picture import read_learned_picture, write_learned_picture
 from nnvvc.models import registry
@@ -13,9 +13,6 @@ from nnvvc.models.image import ImageModel
 from nnvvc.models.lic import HYPER_STRIDE
 from nnvvc.models.planes import picture_of_samples, planes_of_picture
 from nnvvc.picture import Picture, PictureFormat
-
-LARGEST_FINETUNED = 1 << 22
-"""Luma samples of the largest picture whose latents are finetuned without being asked for."""
 
 
 @lru_cache(maxsize=4)
@@ -44,24 +41,22 @@ def encode_picture(
     qp: int,
     profile: str,
     finetune_seconds: float | None = 0.0,
-    distortion: Distortion = people_distortion,
-    whole: bool = False,
+    aim: Aim = PEOPLE,
 ) -> CodedPicture:
     """Code a picture of 10 bits, 4:2:0 or 4:0:0 (as grey 4:2:0).
 
-    qp: 0 to 63. finetune_seconds: time to optimise its latents for, by this distortion, which has to see the
-    `whole` picture or not; None: the standard number of steps, up to LARGEST_FINETUNED.
+    qp: 0 to 63. finetune_seconds: time to optimise its latents for this aim; None: its number of steps, where
+    the picture is not too large.
     """
     planes = planes_of_picture(picture, HYPER_STRIDE).to(model.device)
     latents, hyper = model.analyse(planes, qp)
     given = (model, planes, latents, hyper, qp, profile)
     if finetune_seconds is None:
         # Large pictures would take minutes that nobody asked for.
-        small = picture.format.width * picture.format.height <= LARGEST_FINETUNED
-        steps = STANDARD_STEPS if small else 0
-        latents, hyper = finetune(*given, steps=steps, distortion=distortion, whole=whole)
+        small = picture.format.width * picture.format.height <= aim.largest
+        latents, hyper = finetune(*given, aim, steps=aim.steps if small else 0)
     elif finetune_seconds > 0:
-        latents, hyper = finetune(*given, seconds=finetune_seconds, distortion=distortion, whole=whole)
+        latents, hyper = finetune(*given, aim, seconds=finetune_seconds)
     data, decoded = model.compress(latents, hyper, qp, profile)
     body = write_learned_picture(qp, PROFILES.index(profile), data)
     return CodedPicture(body, picture_of_samples(model.synthesise(decoded, qp), picture.format))

@@ -3,6 +3,7 @@
 Values are (10-bit sample - 512) / 256, so about -2 to 2; one 8-bit level is 1/64.
 """
 
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -70,14 +71,27 @@ def to_rgb(luma: Tensor, chroma: Tensor, matrix: Tensor, size: tuple[int, int]) 
     return torch.stack((r, g, b), 1).clamp(0, 1)
 
 
-def rgb_of_planes(planes: Tensor, fmt: PictureFormat, size: tuple[int, int]) -> Tensor:
+Enhancement = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""A filter of luma (N, 1, H, W) in 0..1 and chroma (N, 2, H / 2, W / 2) in -0.5..0.5, which may enlarge
+them.
+"""
+
+
+def rgb_of_planes(
+    planes: Tensor,
+    fmt: PictureFormat,
+    size: tuple[int, int],
+    enhance: Enhancement | None = None,
+) -> Tensor:
     """RGB (N, 3, *size) in 0..1, with gradients, of planes that hold a picture of the size, matrix and range
-    of `fmt`, enlarged to `size` (height, width).
+    of `fmt`, enlarged to `size` (height, width). enhance: a filter of its components before that.
     """
     offset, luma_gain, chroma_gain = levels(10, fmt.full_range)
     samples = planes.float() * UNIT + MIDDLE
     luma = (F.pixel_shuffle(samples[:, :4], 2)[:, :, : fmt.height, : fmt.width] - offset) / luma_gain
     chroma = (samples[:, 4:, : fmt.chroma_height, : fmt.chroma_width] - MIDDLE) / chroma_gain
+    if enhance is not None:
+        luma, chroma = enhance(luma, chroma)
     matrix = _kr_kb(fmt.effective_matrix, planes.device).repeat(len(planes), 1)
     return to_rgb(luma, chroma, matrix, size)
 

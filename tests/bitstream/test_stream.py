@@ -188,7 +188,7 @@ def test_a_dropped_key_slice_keeps_what_its_decoder_needs(kind: str, request: py
             assert len(body) - len(key.picture) - len(key.patch) < 12
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damage_ends_in_typed_errors(open_stream: bytes, data: st.DataObject) -> None:
     stream = bytearray(b"".join(u.tobytes() for u in dropped(open_stream)[0][:3]))

@@ -5,15 +5,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from nnvvc.adapt import feature_distortion
 from nnvvc.adapt import latents as latents_module
 from nnvvc.adapt.feature_distortion import FeatureDistortion
 from nnvvc.adapt.filtered_distortion import FilteredDistortion
-from nnvvc.adapt.latents import finetune, people_distortion
+from nnvvc.adapt.latents import Aim, finetune, people_distortion
 from nnvvc.adapt.loss_networks import PictureLoss
 from nnvvc.api import decode_chunks, encode_frames
 from nnvvc.bitstream.demuxer import Demuxer
@@ -21,7 +23,7 @@ from nnvvc.bitstream.header import Pipeline, StreamHeader
 from nnvvc.codecs import image as image_codec
 from nnvvc.codecs import people_filter, picture_coder, quality_choice
 from nnvvc.codecs.image import coded_picture_format, restore
-from nnvvc.codecs.learned_filter import LearnedFilter
+from nnvvc.codecs.learned_filter import LearnedFilter, enhancement
 from nnvvc.codecs.people_filter import StillFilter
 from nnvvc.codecs.picture_coder import decode_picture, encode_picture, image_model
 from nnvvc.entropy.block_map import decode_blocks
@@ -283,13 +285,11 @@ def test_a_damaged_choice_of_filters_is_an_error() -> None:
         LearnedFilter(used, coded_picture_format(fmt, Fraction(1)), fmt, Fraction(1), bytes(400))
 
 
-def test_finetuning_weighs_the_filtered_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_finetuning_weighs_the_filtered_picture() -> None:
     original = picture(PictureFormat(96, 64))
     plain = stream_of([original], options(30, finetune_seconds=0.0))
     assert stream_of([original], options(30, finetune_seconds=2.0)) != plain
     assert stream_of([original], options(30)) != plain
-    monkeypatch.setattr(picture_coder, "LARGEST_FINETUNED", 1000)
-    assert stream_of([original], options(30)) == plain
     model = StillFilter().exact.model
     planes = planes_of_picture(original, 64)
     distortion = FilteredDistortion(model, 30, full_range=False)
@@ -336,6 +336,9 @@ def test_finetuning_lowers_the_cost(part: int, tiny: ImageModel, monkeypatch: py
     assert cost(better) < cost((latents, hyper))
     same = finetune(tiny, planes, latents, hyper, qp, "high", steps=0)
     assert cost(same) == cost((latents, hyper))
+    small = (tiny, picture(PictureFormat(128, 64, 10)), qp, "high")
+    assert encode_picture(*small, None, Aim(largest=1000)).body == encode_picture(*small).body
+    assert encode_picture(*small, None).body != encode_picture(*small).body
 
 
 def test_decoding_does_not_depend_on_the_source_depth() -> None:
@@ -345,8 +348,9 @@ def test_decoding_does_not_depend_on_the_source_depth() -> None:
     assert replace(fmt, bit_depth=8).samples == fmt.samples
 
 
+@pytest.mark.parametrize("patient", [False, True])
 def test_finetuning_for_machines_lowers_their_cost(
-    tiny: ImageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    patient: bool, tiny: ImageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_loss_networks(tmp_path, monkeypatch)
     qp, scale = 25, Fraction(1, 2)
@@ -363,7 +367,9 @@ def test_finetuning_for_machines_lowers_their_cost(
         error = distortion((tiny.synthesise(decoded, qp).float() - 512) / 256, planes)
         return bits / coded.samples + float(error / rate_lambda(torch.tensor([float(qp)])))
 
-    better = finetune(tiny, planes, latents, hyper, qp, "base", steps=25, distortion=distortion)
+    better = finetune(
+        tiny, planes, latents, hyper, qp, "base", Aim(distortion, whole=True, patient=patient), steps=25
+    )
     assert cost(better) < cost((latents, hyper))
 
 
@@ -371,9 +377,46 @@ def test_feature_distortion_sees_what_machines_see(tmp_path: Path, monkeypatch: 
     use_loss_networks(tmp_path, monkeypatch)
     original, coded = picture(PictureFormat(101, 75, 10)), PictureFormat(51, 38, 10)
     shown = restore(picture(coded, seed=1), original.format)
-    expected = PictureLoss(original)(shown)
+    expected = PictureLoss(original, feature_distortion.SIZES)(shown)
     got = FeatureDistortion(original, coded).features(planes_of_picture(picture(coded, seed=1), 64))
     assert float(got) == pytest.approx(expected, rel=0.1)
+
+
+def test_feature_distortion_sees_the_filtered_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_loss_networks(tmp_path, monkeypatch)
+    used, qp, scale = registry.reference(registry.FILTER_LEARNED), 30, Fraction(1, 2)
+    original, coded = picture(PictureFormat(101, 75, 10)), PictureFormat(51, 38, 10)
+    small = picture(coded, seed=1)
+    shown = LearnedFilter(used, coded, original.format, scale)(small, qp)
+    expected = PictureLoss(original, feature_distortion.SIZES)(shown)
+    enhanced = FeatureDistortion(original, coded, enhancement(used, scale, qp))
+    planes = planes_of_picture(small, 64).requires_grad_(True)
+    got = enhanced.features(planes)
+    assert float(got.detach()) == pytest.approx(expected, rel=0.02)
+    assert float(torch.autograd.grad(got.sum(), planes)[0].abs().sum()) > 0
+
+
+def test_pictures_for_machines_are_finetuned_where_their_networks_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tuned: list[tuple[bool, int]] = []
+
+    def watched(*given: Any, steps: int = 0, **others: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        tuned.append((isinstance(given[-1].distortion, FeatureDistortion), steps))
+        return finetune(*given, steps=min(1, steps), **others)
+
+    monkeypatch.setattr(picture_coder, "finetune", watched)
+    original = picture(PictureFormat(96, 64))
+    chosen = options(30, purpose="machines")
+    stream_of([original], chosen)
+    assert not tuned
+    use_loss_networks(tmp_path, monkeypatch)
+    stream_of([original], replace(chosen, finetune_seconds=0.0))
+    assert not tuned
+    stream_of([original], chosen)
+    assert tuned == [(True, 16)]
 
 
 def test_pictures_for_machines_have_a_qp_of_their_own(

@@ -9,7 +9,7 @@ from nnvvc.entropy.block_map import decode_blocks, encode_blocks
 from nnvvc.errors import StreamError
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(2, 9), st.integers(1, 9), st.integers(1, 9), st.integers(0, 2**32 - 1))
 def test_round_trip(numbers: int, rows: int, columns: int, seed: int) -> None:
     blocks = np.random.default_rng(seed).integers(0, numbers, (rows, columns)).astype(np.uint8)

@@ -23,7 +23,7 @@ TABLES = logistic_tables()
 MODELS = Models(TABLES)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.integers(-70000, 70000), st.integers(0, INDICES - 1)), max_size=60))
 def test_any_symbols_come_back(pairs: list[tuple[int, int]]) -> None:
     symbols = np.array([s for s, _ in pairs], np.int32)

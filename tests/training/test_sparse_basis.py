@@ -9,7 +9,7 @@ from tests.models.tiny_image import tiny_network
 
 
 @given(st.integers(2, 12), st.integers(1, 40), st.integers(0, 1000), st.floats(0.0, 100.0))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_any_vectors_give_an_orthonormal_matrix(width: int, count: int, seed: int, size: float) -> None:
     vectors = size * torch.randn(count, width, generator=torch.Generator().manual_seed(seed))
     rotation = sparse_rotation(vectors, [1.0, 3.0], rounds=4)

@@ -17,7 +17,7 @@ import torch
 from scipy.interpolate import PchipInterpolator
 
 from nnvvc.adapt.filtered_distortion import FilteredDistortion
-from nnvvc.adapt.latents import finetune
+from nnvvc.adapt.latents import Aim, finetune
 from nnvvc.codecs.people_filter import StillFilter
 from nnvvc.codecs.picture_coder import image_model
 from nnvvc.media.colour import picture_to_rgb, rgb_to_picture
@@ -40,7 +40,7 @@ def point(file: Path, qp: int, profile: str, steps: int) -> tuple[float, float]:
     if steps:
         distortion = FilteredDistortion(apply.exact.model, qp, picture.format.full_range)
         given = (model, planes, latents, hyper, qp, profile)
-        latents, hyper = finetune(*given, steps=steps, distortion=distortion)
+        latents, hyper = finetune(*given, Aim(distortion), steps=steps)
     data, decoded = model.compress(latents, hyper, qp, profile)
     coded = picture_of_samples(model.synthesise(decoded, qp), picture.format)
     shown = picture_to_rgb(apply(coded, qp))
