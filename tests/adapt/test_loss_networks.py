@@ -34,7 +34,7 @@ def test_losses_at_several_sizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     use_loss_networks(tmp_path, monkeypatch)
     fmt, rng = PictureFormat(200, 120), np.random.default_rng(0)
     original, other = (
-        Picture(tuple(rng.integers(16, 235, shape, np.uint8) for shape in fmt.plane_shapes), fmt)
+        Picture(tuple(rng.integers(16, 235, shape, np.uint16) for shape in fmt.plane_shapes), fmt)
         for _ in range(2)
     )
     with torch.inference_mode():  # whoever asks for a network first, others need its gradients
