@@ -9,9 +9,10 @@ one is taken for each picture or clip that has the least feature loss against th
 as `quality_choice` does it while coding.
 
 `--filter`: single pictures behind other weights of the filter for machines too, chosen block by block as an
-encoder does, with the bytes that their block maps take. `--recorded`: compares with the anchor of that file,
-at the best of its scales and at full size. Prints JSON: BD-rates against the experiment's anchor and against
-each codec that `--against` names, with intervals over items.
+encoder does, with the bytes that their block maps take. `--recorded`: compares with the anchor of that file:
+with the front of its scales, full size alone, and the best of its scales' curves at every quality. Prints
+JSON: BD-rates against the experiment's anchor and against each codec that `--against` names, with intervals
+over items.
 """
 
 import argparse
@@ -186,7 +187,10 @@ def by_quality(comparisons: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, 
 
 
 def against_recorded(results: Results, recorded: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Per codec and quality: BD-rate against a recorded anchor, (best of its scales, full size alone)."""
+    """Per codec and quality: BD-rates against a recorded anchor.
+
+    Three of them: the front of its scales, full size alone, the best of its scales' curves at every quality.
+    """
     found: dict[str, dict[str, Any]] = {}
     for codec in results.run.experiment.codecs:
         for quality, machine in results.machine.items():
@@ -199,6 +203,11 @@ def against_recorded(results: Results, recorded: Mapping[str, Any]) -> dict[str,
                 given = [p for p in given if p["metrics"].get(quality) is not None]
                 anchor = [p["bpp"] for p in given], [p["metrics"][quality] for p in given]
                 rates.append(bd.compare(anchor, test, machine).rate)
+            scales = [
+                ([p["bpp"] for p in c["points"]], [p["metrics"][quality] for p in c["points"]])
+                for c in recorded["curves"]
+            ]
+            rates.append(bd.rate_against_best(scales, test))
             found.setdefault(codec, {})[quality] = rates
     return found
 

@@ -11,6 +11,7 @@ from typing import Any
 import bjontegaard
 import numpy as np
 from numpy.typing import NDArray
+from scipy.interpolate import PchipInterpolator
 from scipy.optimize import minimize
 
 METHOD = "pchip"
@@ -98,6 +99,38 @@ def compare(
         if _overlap(fits[0][1], fits[1][1]) > 0:
             fitted = _bd_rate(fits[0], fits[1])
     return BdResult(rate, metric, fitted, overlap)
+
+
+Curve = tuple[Sequence[float], Sequence[float]]
+"""Rates and qualities of a codec's points, in any order."""
+
+
+def rate_against_best(anchors: Sequence[Curve], test: Curve) -> float | None:
+    """Percent of bits at equal quality against the best of several task curves at every quality.
+
+    Stricter than `compare` with the front of all their points, which has bends where one curve's best points
+    are on the front without being as good as what lies between another's. None where nothing overlaps.
+    """
+    fronts = [front for front in (_usable(curve, True)[0] for curve in anchors) if front is not None]
+    own = _usable(test, True)[0]
+    if own is None or not fronts:
+        return None
+    low = max(own[1].min(), min(f[1].min() for f in fronts))
+    high = min(own[1].max(), max(f[1].max() for f in fronts))
+    if low >= high:
+        return None
+    grid = np.linspace(low, high, 2001)
+    best = np.stack([_log_rates(front, grid) for front in fronts]).min(0)
+    known = np.isfinite(best)
+    return float(100 * np.expm1((_log_rates(own, grid) - best)[known].mean()))
+
+
+def _log_rates(front: tuple[Values, Values], qualities: Values) -> Values:
+    """What a curve needs for these qualities; infinite where it does not reach."""
+    rates, reached = front
+    inside = (qualities >= reached[0]) & (qualities <= reached[-1])
+    found = PchipInterpolator(reached, np.log(rates))(qualities)
+    return np.asarray(np.where(inside, found, np.inf), np.float64)
 
 
 def bootstrap_interval(

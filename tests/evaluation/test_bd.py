@@ -80,3 +80,19 @@ def test_draws_are_the_same_every_time() -> None:
     weights = bd.draw_weights(10, 5)
     assert np.array_equal(weights, bd.draw_weights(10, 5))
     assert np.all(weights.sum(axis=1) == 10)
+
+
+def test_the_best_of_several_curves() -> None:
+    rates, qualities = [1.0, 2.0, 4.0, 8.0], [30.0, 33.0, 36.0, 38.0]
+    coarse = ([1.0, 2.0, 4.0], [30.0, 33.0, 36.0])
+    # Its one good point is on the front of all, and bends it down.
+    other = ([2.8, 7.0, 16.0], [33.1, 37.9, 40.0])
+    test = ([r / 2 for r in rates], qualities)
+    assert bd.rate_against_best([(rates, qualities)], test) == pytest.approx(-50)
+    strict = bd.rate_against_best([(rates, qualities), other], test)
+    front = bd.compare((rates + other[0], qualities + other[1]), test, task=True).rate
+    assert strict is not None and front is not None and front < strict
+    assert strict == pytest.approx(-50, abs=2)
+    found = bd.rate_against_best([coarse, other], coarse)
+    assert found is not None and found >= 0
+    assert bd.rate_against_best([([1, 2, 4], [50, 51, 52])], test) is None
