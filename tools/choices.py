@@ -186,6 +186,12 @@ def by_quality(comparisons: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, 
     return found
 
 
+def recorded_curve(curves: Sequence[Mapping[str, Any]], quality: str) -> bd.Curve:
+    """The points of all these curves that have this quality."""
+    known = [p for c in curves for p in c["points"] if p["metrics"].get(quality) is not None]
+    return [p["bpp"] for p in known], [p["metrics"][quality] for p in known]
+
+
 def against_recorded(results: Results, recorded: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Per codec and quality: BD-rates against a recorded anchor.
 
@@ -196,18 +202,10 @@ def against_recorded(results: Results, recorded: Mapping[str, Any]) -> dict[str,
         for quality, machine in results.machine.items():
             points = results.points(codec, quality)
             test = [r[2] for r in points], [r[3] for r in points]
-            rates = []
-            for full_size in (False, True):
-                curves = [c for c in recorded["curves"] if not full_size or c["scale"] == "1"]
-                given = [p for c in curves for p in c["points"]]
-                given = [p for p in given if p["metrics"].get(quality) is not None]
-                anchor = [p["bpp"] for p in given], [p["metrics"][quality] for p in given]
-                rates.append(bd.compare(anchor, test, machine).rate)
-            scales = [
-                ([p["bpp"] for p in c["points"]], [p["metrics"][quality] for p in c["points"]])
-                for c in recorded["curves"]
-            ]
-            rates.append(bd.rate_against_best(scales, test))
+            scales = {c["scale"]: recorded_curve([c], quality) for c in recorded["curves"]}
+            fronts = recorded_curve(recorded["curves"], quality), scales["1"]
+            rates = [bd.compare(anchor, test, machine).rate for anchor in fronts]
+            rates.append(bd.rate_against_best(list(scales.values()), test))
             found.setdefault(codec, {})[quality] = rates
     return found
 
