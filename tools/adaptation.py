@@ -17,12 +17,15 @@ from typing import Any, get_args
 import numpy as np
 import torch
 
-from nnvvc.adapt.biases import Sample, decibels, optimise
+from nnvvc.adapt.biases import optimise
 from nnvvc.adapt.descent import Values
+from nnvvc.adapt.samples import Sample, decibels
 from nnvvc.codecs.adapted import SAMPLES
 from nnvvc.codecs.filter_planes import to_tensors
 from nnvvc.codecs.filter_updates import biases_of, numbers_of
 from nnvvc.codecs.fitting import ROUNDING
+from nnvvc.codecs.neighbours import placed, planes_among
+from nnvvc.codecs.output_order import PictureFacts
 from nnvvc.codecs.people_filter import filtered_planes
 from nnvvc.codecs.people_fitting import RATE_PER_DECIBEL
 from nnvvc.entropy.small_numbers import encode_numbers
@@ -35,6 +38,7 @@ from nnvvc.training.clip_data import layers_of
 from nnvvc.vvc.tools import CodedFormat, DecoderSettings, VvcSettings, decoder, encoder
 
 LEARNING_RATES: dict[Kind, float] = {
+    "sent": 0.02,
     "biases": 0.02,
     "biases and gains": 0.02,
     "last layer": 0.005,
@@ -52,12 +56,14 @@ def samples_of(path: Path, qp: int, frames: int) -> tuple[list[Sample], int, int
     settings = VvcSettings(qp=qp, preset="medium", intra_period=32)
     stream = b"".join(encoder().encode(clip, fmt, Fraction(30), settings))
     layers, key_qp = layers_of(stream)
-    found = []
     distance = 32 // SAMPLES | 1
-    for number, picture in enumerate(decoder().decode([stream], CodedFormat(fmt), DecoderSettings())):
-        if number % distance == 0 and layers[number]:
-            planes = (*to_tensors(picture, fmt), *to_tensors(clip[number], fmt))
-            found.append(Sample(*planes, layers[number]))
+    decoded = decoder().decode([stream], CodedFormat(fmt), DecoderSettings())
+    shown = placed((picture, PictureFacts(layer)) for picture, layer in zip(decoded, layers, strict=True))
+    found = [
+        Sample(*planes_among(p, fmt), *to_tensors(clip[number], fmt), p.facts.layer)
+        for number, p in enumerate(shown)
+        if number % distance == 0 and p.facts.layer
+    ]
     return found, key_qp, 8 * len(stream)
 
 
@@ -83,14 +89,15 @@ class Fitter:
         """The gain after this time, before and after the numbers are rounded, and the update's bits."""
         start = np.zeros(self.adaptable.count, np.float32)
         rate = LEARNING_RATES[self.kind]
-        values = optimise(self.adaptable, self.samples, self.key_qp, start, seconds, learning_rate=rate)
+        found = optimise(self.adaptable, self.samples, self.key_qp, start, seconds, learning_rate=rate)
+        values = found[0].values
         best = {"gain": self.gain(None), "bits": 0}
         for step_idx in STEPS:
             numbers = numbers_of(values, step_idx, ROUNDING)
             if any(numbers):
                 bits = 8 * len(encode_numbers(numbers))
-                found = {"gain": self.gain(biases_of(numbers, step_idx)), "bits": bits}
-                best = max(best, found, key=self._worth)
+                rounded = {"gain": self.gain(biases_of(numbers, step_idx)), "bits": bits}
+                best = max(best, rounded, key=self._worth)
         return {
             "kind": self.kind,
             "count": self.adaptable.count,

@@ -3,19 +3,20 @@
 Biases are few and need no more multiplications in the decoder (Lam et al., ACM MM 2020, arXiv 2007.14267).
 """
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from nnvvc.adapt.descent import Values, descend
-from nnvvc.models.adaptable import Adaptable
+from nnvvc.adapt.descent import Candidate, Values, descend
+from nnvvc.adapt.samples import Sample, errors_of
+from nnvvc.adapt.taps import solved
+from nnvvc.models.adaptable import TAPS, Adaptable
 from nnvvc.models.precision import reduced_precision
 from nnvvc.models.restoration import RestorationFilter
+from nnvvc.models.tap_shapes import GRID
 
 CROP = 256
 """Side of the parts that a step looks at, luma samples."""
@@ -27,17 +28,6 @@ LEARNING_RATE = 0.02
 CHROMA_SHARE = 0.15
 
 
-@dataclass(frozen=True)
-class Sample:
-    """One decoded picture and its original, as filters take planes. layer: see `condition`."""
-
-    luma: Tensor
-    chroma: Tensor
-    wanted: Tensor
-    wanted_chroma: Tensor
-    layer: int
-
-
 def optimise(
     adaptable: Adaptable[RestorationFilter],
     samples: Sequence[Sample],
@@ -46,17 +36,25 @@ def optimise(
     seconds: float,
     seed: int = 0,
     learning_rate: float = LEARNING_RATE,
-) -> Values:
-    """Values with less squared error on the samples than `start`, after `seconds` at most."""
+) -> list[Candidate]:
+    """Values with less squared error on the samples than `start`, after `seconds` of gradient steps at most:
+    what was found, and with fewer numbers that take bits, taps alone, and those taps that are common to all.
+
+    Taps are solved for, before and after; without any there is only what was found.
+    """
     rng = np.random.default_rng(seed)
-    errors = [_errors(s, s.luma, s.chroma) for s in samples]
+    errors = [errors_of(s, s.plain, s.chroma) for s in samples]
 
     def loss(change: Tensor) -> Tensor:
         chosen = rng.integers(len(samples), size=CROPS).tolist()
         parts = [samples[i] for i in chosen], [errors[i] for i in chosen]
         return _loss(adaptable, *parts, key_qp, change, rng)
 
-    return descend(loss, start, seconds, learning_rate)
+    if TAPS not in adaptable.places:
+        return [Candidate(descend(loss, start, seconds, learning_rate))]
+    begun = solved(adaptable, samples, key_qp, start)
+    found = solved(adaptable, samples, key_qp, descend(loss, begun.best, seconds, learning_rate))
+    return [Candidate(s.best, s.decibels) for s in (found, begun)] + [Candidate(begun.alike, begun.decibels)]
 
 
 def _loss(
@@ -84,24 +82,11 @@ def _loss(
 def _part(sample: Sample, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     height, width = sample.luma.shape[2:]
     rows, columns = min(CROP, height // 2 * 2), min(CROP, width // 2 * 2)
-    y, x = (int(rng.integers((full - part) // 2 + 1)) for full, part in ((height, rows), (width, columns)))
-    big = (..., slice(2 * y, 2 * y + rows), slice(2 * x, 2 * x + columns))
-    small = (..., slice(y, y + rows // 2), slice(x, x + columns // 2))
-    return sample.luma[big], sample.chroma[small], sample.wanted[big], sample.wanted_chroma[small]
-
-
-def _errors(sample: Sample, luma: Tensor, chroma: Tensor) -> tuple[float, float]:
-    """Mean squared errors; never zero."""
-    return (
-        float((luma - sample.wanted).square().mean()) + 1e-8,
-        float((chroma - sample.wanted_chroma).square().mean()) + 1e-8,
+    # Where whole blocks of an earlier coding begin, for the taps that go by them.
+    y, x = (
+        GRID * int(rng.integers((full - part) // GRID + 1))
+        for full, part in ((height, rows), (width, columns))
     )
-
-
-def decibels(samples: Sequence[Sample], filtered: Sequence[tuple[Tensor, Tensor]]) -> float:
-    """Luma PSNR that filtered planes gain over the samples' own, mean over the pictures, in decibels."""
-    gains = [
-        10 * math.log10(_errors(s, s.luma, s.chroma)[0] / _errors(s, *planes)[0])
-        for s, planes in zip(samples, filtered, strict=True)
-    ]
-    return sum(gains) / len(gains)
+    big = (..., slice(y, y + rows), slice(x, x + columns))
+    small = (..., slice(y // 2, (y + rows) // 2), slice(x // 2, (x + columns) // 2))
+    return sample.luma[big], sample.chroma[small], sample.wanted[big], sample.wanted_chroma[small]

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,6 +14,16 @@ MAX_STEPS = 300
 
 Values = NDArray[np.float32]
 """What an update changes a filter by, (count,), in the order of `Adaptable`."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Values that an update may be made of. gain: what values near them gain, where filtering need not tell:
+    decibels.
+    """
+
+    values: Values
+    gain: Callable[[Values], float] | None = None
 
 
 def descend(loss: Callable[[Tensor], Tensor], start: Values, seconds: float, learning_rate: float) -> Values:

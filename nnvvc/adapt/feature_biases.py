@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.func import functional_call
 
 from nnvvc.adapt import block_choice
-from nnvvc.adapt.biases import Sample
 from nnvvc.adapt.descent import Values, descend
 from nnvvc.adapt.loss_networks import STRIDE, block_side, loss_network
+from nnvvc.adapt.samples import Sample
 from nnvvc.entropy.block_map import BLOCK
 from nnvvc.media.colour import KR_KB
 from nnvvc.models.adaptable import Adaptable

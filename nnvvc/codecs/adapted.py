@@ -22,6 +22,7 @@ from nnvvc.codecs.filter_updates import update_messages
 from nnvvc.codecs.filtering import filter_in, key_slice_qp
 from nnvvc.codecs.fitting import BEFORE, Fitting, best_fit
 from nnvvc.codecs.machine_fitting import MachineFitting
+from nnvvc.codecs.neighbours import Placed, Placing
 from nnvvc.codecs.output_order import OutputOrder
 from nnvvc.codecs.people_fitting import PeopleFitting
 from nnvvc.models.filters import load_filter
@@ -30,7 +31,10 @@ from nnvvc.models.restoration import load_restoration
 from nnvvc.picture import Picture
 
 SAMPLES = 11
-"""Pictures of a group that the filter is fitted to, about."""
+"""Pictures of a group that the filter is fitted to at least, about."""
+
+SAMPLED = 1 << 24
+"""Luma samples of a group that it is fitted to: more pictures where they are small."""
 
 SHORTEST = 16
 """Pictures of a group at least."""
@@ -54,11 +58,11 @@ class _Group:
 
 
 class Originals:
-    """Some of the source's pictures, kept while they pass to the encoder."""
+    """Some of the source's pictures, kept while they pass to the encoder. size: of each, in samples."""
 
-    def __init__(self, period: int | None) -> None:
+    def __init__(self, period: int | None, size: int) -> None:
         # An odd distance meets pictures of all layers.
-        self.distance = (period or 32) // SAMPLES | 1
+        self.distance = (period or 32) // max(SAMPLES, SAMPLED // size) | 1
         self._kept: dict[int, Picture] = {}
         self._lock = threading.Lock()
 
@@ -102,8 +106,9 @@ class AdaptedMuxer:
         self._last: _Group | None = None
         self._before: _Group | None = None
         self._current: _Group | None = None
+        self._placing = Placing()
         self._sequence = 0
-        self._shown = 0
+        self._placed = 0
         self._state, self._fitted = BEFORE, 0
 
     def add(self, unit: AccessUnit, *, complete: bool = True) -> None:
@@ -133,18 +138,26 @@ class AdaptedMuxer:
     def add_picture(self, picture: Picture) -> None:
         """Take in the next decoded picture, in output order."""
         facts = self._order.next()
+        self._take_sample(self._placing.push(picture, facts))
         if facts.layer == 0 or self._current is None:
             self._next_group()
         assert self._current is not None
-        original = self._originals.take(self._shown)
-        if original is not None and facts.layer > 0:
-            self._current.samples.append(self._fitting.sample(picture, original, facts.layer))
         self._current.frames += 1
-        self._shown += 1
         self._muxer.add_picture(picture)
+
+    def _take_sample(self, found: Placed | None) -> None:
+        """Take in a picture whose neighbours are known, where its original was kept."""
+        if found is None:
+            return
+        assert self._current is not None
+        original = self._originals.take(self._placed)
+        if original is not None and found.facts.layer > 0:
+            self._current.samples.append(self._fitting.sample(found, original))
+        self._placed += 1
 
     def close(self) -> None:
         """Write what is left."""
+        self._take_sample(self._placing.finish())
         self._finish()
         self._muxer.close()
 
@@ -179,10 +192,13 @@ class AdaptedMuxer:
 
 
 class Adaptation:
-    """What an encoder needs to let the filter follow its content: `originals` watches the source."""
+    """What an encoder needs to let the filter follow its content: `originals` watches the source.
 
-    def __init__(self, intra_period: int | None, seconds: float) -> None:
-        self.originals = Originals(intra_period)
+    size: luma samples of a picture.
+    """
+
+    def __init__(self, intra_period: int | None, size: int, seconds: float) -> None:
+        self.originals = Originals(intra_period, size)
         self._seconds = seconds
 
     def muxer(

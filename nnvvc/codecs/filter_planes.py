@@ -7,20 +7,28 @@ import torch
 import torch.nn.functional as F
 
 from nnvvc.codecs import filtering
-from nnvvc.picture import Picture, PictureFormat
+from nnvvc.picture import Picture, PictureFormat, Plane
 
 Planes = tuple[torch.Tensor, torch.Tensor]
-"""Luma (1, 1, H, W), 0..1 over the nominal range, and chroma (1, 2, H / 2, W / 2), -0.5..0.5."""
+"""Luma (1, 1, H, W), 0..1 over the nominal range, and chroma (1, 2, H / 2, W / 2), -0.5..0.5. Given to a
+filter that sees a picture's neighbours, theirs follow in luma's second dimension.
+"""
 
 
 def to_tensors(picture: Picture, cropped: PictureFormat) -> Planes:
     """Of a 4:2:0 picture of any depth, cropped to the size of `cropped`, whose range it has."""
     fmt = replace(cropped, bit_depth=picture.format.bit_depth)
-    offset, luma_gain, chroma_gain, middle = _levels(fmt)
-    planes = [torch.from_numpy(p.astype("float32")) for p in picture.planes]
-    luma = planes[0][: fmt.height, : fmt.width]
-    chroma = torch.stack(planes[1:])[:, : fmt.chroma_height, : fmt.chroma_width]
-    return ((luma - offset) / luma_gain)[None, None], ((chroma - middle) / chroma_gain)[None]
+    _, _, chroma_gain, middle = _levels(fmt)
+    chroma = torch.stack([torch.from_numpy(p.astype("float32")) for p in picture.planes[1:]])
+    chroma = chroma[:, : fmt.chroma_height, : fmt.chroma_width]
+    luma = luma_tensor(picture.planes[0][: fmt.height, : fmt.width], fmt)
+    return luma, ((chroma - middle) / chroma_gain)[None]
+
+
+def luma_tensor(luma: Plane, fmt: PictureFormat) -> torch.Tensor:
+    """(1, 1, H, W), 0..1 over the nominal range of the format."""
+    offset, gain, _, _ = _levels(fmt)
+    return ((torch.from_numpy(luma.astype("float32")) - offset) / gain)[None, None]
 
 
 def to_picture(luma: torch.Tensor, chroma: torch.Tensor, target: PictureFormat) -> Picture:

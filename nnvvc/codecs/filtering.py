@@ -125,6 +125,12 @@ def announcement(used: ModelReference, scale: Fraction, updated: bool = False) -
         "pic_height_num_minus1": scale.denominator - 1,
         "pic_height_denom_minus1": scale.numerator - 1,
     }
+    neighbours = _neighbours(used)
+    inputs = {
+        "num_input_pics_minus1": neighbours,
+        # The picture itself is what comes out; those around it only help.
+        "input_pic_filtering_flag": [1] + [0] * neighbours,
+    }
     # No metadata with a resampling purpose: VTM's reader and writer disagree about their length there.
     metadata = {
         "metadata_extension_num_bits": 4,
@@ -139,6 +145,7 @@ def announcement(used: ModelReference, scale: Fraction, updated: bool = False) -
         uri_tag="tag:nnvvc,2026:model",
         uri=f"nnvvc:{used.number}:{used.digest.hex()}",
         property_present_flag=1,
+        **(inputs if neighbours else {}),
         **(resolution if resampling else {}),
         auxiliary_inp_idc=1,
         inp_order_idc=_PACKED_420,
@@ -162,6 +169,13 @@ def announcement(used: ModelReference, scale: Fraction, updated: bool = False) -
     return characteristics, nnpf_activation(
         target_id=used.number, persistence_flag=1, target_base_flag=int(not updated)
     )
+
+
+def _neighbours(used: ModelReference) -> int:
+    """Pictures that go in beside the one that is filtered."""
+    from nnvvc.models.restoration import load_restoration
+
+    return load_restoration(weights_of(used)).config.neighbours if used.number == FILTER_PEOPLE else 0
 
 
 def _complexity(used: ModelReference, scale: Fraction) -> tuple[int, float]:

@@ -10,10 +10,11 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from nnvvc.adapt.descent import Values
+from nnvvc.adapt.descent import Candidate, Values
 from nnvvc.bitstream.filter_update import FilterUpdate
 from nnvvc.bitstream.sei import write_sei
 from nnvvc.codecs.filter_updates import Change, biases_of, numbers_of, update_messages
+from nnvvc.codecs.neighbours import Placed
 from nnvvc.entropy.block_map import BlockMap, encode_blocks
 from nnvvc.entropy.small_numbers import LARGEST, encode_numbers
 from nnvvc.picture import Picture
@@ -53,18 +54,22 @@ class Fitting(Protocol[Sample]):
     def steps(self) -> range:
         """Step indices that are tried for an update."""
 
-    @property
-    def largest_share(self) -> float:
+    def largest_share(self, key_qp: int) -> float:
         """Of a group's bits that an update may take."""
 
-    def sample(self, picture: Picture, original: Picture, layer: int) -> Sample:
-        """picture: as decoded, at its coded size. layer: as in `PictureFacts`."""
+    def sample(self, found: Placed, original: Picture) -> Sample:
+        """found: a picture as decoded, at its coded size."""
 
-    def optimise(self, samples: Sequence[Sample], key_qp: int, start: Values, seconds: float) -> Values:
-        """Better values than `start`. key_qp: slice QP of key pictures."""
+    def candidates(
+        self, samples: Sequence[Sample], key_qp: int, start: Values, seconds: float
+    ) -> list[Candidate]:
+        """Better values than `start`, one or several. key_qp: slice QP of key pictures."""
 
     def gain(self, samples: Sequence[Sample], key_qp: int, change: Change | None) -> float:
         """What the filter so changed is worth over none: the share of the pictures' bits."""
+
+    def worth_of(self, decibels: float) -> float:
+        """The same of decibels of luma PSNR. Only asked for where candidates tell their gain."""
 
     def off(self, samples: Sequence[Sample], key_qp: int, change: Change) -> BlockMap:
         """1 for each block where it makes pictures worse. Only asked for where there is a `map_shape`."""
@@ -144,31 +149,53 @@ def _fitted(
     start = np.zeros(fitting.count, np.float32)
     if before.change is not None:
         start = before.change.biases.copy()
-    values = fitting.optimise(samples, key_qp, start, seconds)
-    few = samples[:: -(-len(samples) // QUICK_SAMPLES)]
+    candidates = fitting.candidates(samples, key_qp, start, seconds)
+    found = [_rounded(fitting, samples, key_qp, group_bits, before, candidate) for candidate in candidates]
+    if not any(found):
+        return
+    fit = max((fit for fit in found if fit is not None), key=lambda fit: fit.worth(group_bits))
+    yield fit
+    if fitting.map_shape is not None:
+        assert fit.update is not None and fit.state.change is not None
+        off = fitting.off(samples, key_qp, fit.state.change)
+        if off.any():
+            partly = replace(fit.state.change, off=off)
+            mapped = replace(fit.update, block_map=encode_blocks(off, 2))
+            gain = fitting.gain(samples, key_qp, partly)
+            yield Fit(replace(fit.state, change=partly), gain, mapped, _bits(fitting, mapped))
+
+
+def _rounded(
+    fitting: Fitting[Sample],
+    samples: Sequence[Sample],
+    key_qp: int,
+    group_bits: int,
+    before: State,
+    candidate: Candidate,
+) -> Fit | None:
+    """The candidate with the step that is worth most; None where all of them take too many bits."""
+    # An odd distance meets pictures of all layers.
+    few = samples[:: -(-len(samples) // QUICK_SAMPLES) | 1]
     best: tuple[float, FilterUpdate, tuple[int, list[int]]] | None = None
     for step_idx in fitting.steps:
-        numbers = numbers_of(values, step_idx, ROUNDING)
+        numbers = numbers_of(candidate.values, step_idx, ROUNDING)
         update = _smaller_update(step_idx, numbers, before.numbers)
         bits = _bits(fitting, update)
-        if bits > fitting.largest_share * group_bits or not any(numbers):
+        if bits > fitting.largest_share(key_qp) * group_bits or not any(numbers):
             continue
-        worth = group_bits * fitting.gain(few, key_qp, Change(biases_of(numbers, step_idx))) - bits
-        if best is None or worth > best[0]:
-            best = worth, update, (step_idx, numbers)
+        values = biases_of(numbers, step_idx)
+        if candidate.gain is None:
+            gain = fitting.gain(few, key_qp, Change(values))
+        else:
+            gain = fitting.worth_of(candidate.gain(values))
+        if best is None or group_bits * gain - bits > best[0]:
+            best = group_bits * gain - bits, update, (step_idx, numbers)
     if best is None:
-        return
+        return None
     _, update, (step_idx, numbers) = best
     change = Change(biases_of(numbers, step_idx))
-    state = State(change, (step_idx, numbers))
-    yield Fit(state, fitting.gain(samples, key_qp, change), update, _bits(fitting, update))
-    if fitting.map_shape is not None:
-        off = fitting.off(samples, key_qp, change)
-        if off.any():
-            partly = replace(change, off=off)
-            mapped = replace(update, block_map=encode_blocks(off, 2))
-            gain = fitting.gain(samples, key_qp, partly)
-            yield Fit(replace(state, change=partly), gain, mapped, _bits(fitting, mapped))
+    gain = fitting.gain(samples, key_qp, change)
+    return Fit(State(change, (step_idx, numbers)), gain, update, _bits(fitting, update))
 
 
 def _smaller_update(step_idx: int, numbers: list[int], before: tuple[int, list[int]] | None) -> FilterUpdate:

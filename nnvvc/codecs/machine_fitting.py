@@ -5,14 +5,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nnvvc.adapt.biases import Sample
 from nnvvc.adapt.block_choice import EXCHANGE
-from nnvvc.adapt.descent import Values
+from nnvvc.adapt.descent import Candidate, Values
 from nnvvc.adapt.feature_biases import optimise
 from nnvvc.adapt.loss_networks import PictureLoss
+from nnvvc.adapt.samples import Sample
 from nnvvc.bitstream.header import StreamHeader
 from nnvvc.codecs.filter_planes import to_tensors
 from nnvvc.codecs.filter_updates import Change, changed
+from nnvvc.codecs.neighbours import Placed
 from nnvvc.codecs.neural_filter import NeuralFilter
 from nnvvc.codecs.scale import restored, scaled_format
 from nnvvc.entropy.block_map import BlockMap
@@ -24,6 +25,9 @@ from nnvvc.picture import Chroma, Picture
 
 CARRIED_OVER = 0.5
 """How much of what the loss networks gain others do."""
+
+LARGEST_SHARE = 0.1
+"""What an update may take of a group's bits."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,6 @@ class MachineFitting:
     number = FILTER_VIDEO
     map_shape = None
     steps = range(10, 16)
-    largest_share = 0.1
 
     def __init__(self, model: PictureFilter, header: StreamHeader) -> None:
         self._scale = header.scale
@@ -55,17 +58,21 @@ class MachineFitting:
         self.count = self._adaptable.count
         self.resampling = header.scale != 1
 
-    def sample(self, picture: Picture, original: Picture, layer: int) -> MachineSample:
+    def sample(self, found: Placed, original: Picture) -> MachineSample:
+        picture = found.picture
         wanted = to_tensors(original.with_chroma(Chroma.C420), self._target)
-        planes = Sample(*to_tensors(picture, self._scaled), *wanted, layer)
+        planes = Sample(*to_tensors(picture, self._scaled), *wanted, found.facts.layer)
         loss = PictureLoss(original)
         return MachineSample(picture, planes, loss, loss(restored(picture, self._scaled, self._target)))
 
-    def optimise(
+    def largest_share(self, key_qp: int) -> float:
+        return LARGEST_SHARE
+
+    def candidates(
         self, samples: Sequence[MachineSample], key_qp: int, start: Values, seconds: float
-    ) -> Values:
+    ) -> list[Candidate]:
         fitted_to = [s.planes for s in samples[::2]]
-        return optimise(
+        found = optimise(
             self._adaptable,
             fitted_to,
             self._scale,
@@ -74,6 +81,7 @@ class MachineFitting:
             start,
             seconds,
         )
+        return [Candidate(found)]
 
     def gain(self, samples: Sequence[MachineSample], key_qp: int, change: Change | None) -> float:
         model = self._adaptable.model if change is None else changed(self._adaptable, change)
@@ -81,6 +89,9 @@ class MachineFitting:
         judged = samples[1::2] or samples
         left = [s.loss(apply(s.picture, s.planes.layer)) / max(s.unfiltered, 1e-9) for s in judged]
         return CARRIED_OVER * (1 - float(np.mean(left))) / EXCHANGE
+
+    def worth_of(self, decibels: float) -> float:
+        raise NotImplementedError("what the filter for machines gains is not known without filtering")
 
     def off(self, samples: Sequence[MachineSample], key_qp: int, change: Change) -> BlockMap:
         raise NotImplementedError("the filter for machines is on everywhere")

@@ -9,7 +9,7 @@ import torch
 from nnvvc.bitstream.header import ModelReference
 from nnvvc.codecs.filter_planes import Planes, in_tiles, to_picture, to_tensors
 from nnvvc.codecs.filter_updates import Change, FilterState, changed
-from nnvvc.codecs.output_order import PictureFacts
+from nnvvc.codecs.neighbours import Placed, planes_among
 from nnvvc.entropy.block_map import BLOCK, BlockMap
 from nnvvc.media.colour import levels
 from nnvvc.models.adaptable import Adaptable
@@ -54,17 +54,17 @@ class PeopleFilter:
         self._state = FilterState(used.number, self._adaptable.count, size, conceal)
         self._change: Change | None = None
 
-    def __call__(self, picture: Picture, facts: PictureFacts) -> Picture:
+    def __call__(self, found: Placed) -> Picture:
         """Filter one picture, of `decoded`'s size or padded. Raises StreamError for damaged messages."""
-        on, change = self._state.follow(facts)
-        planes = to_tensors(picture, self._decoded)
-        if not on:
-            return to_picture(*planes, self.target)
+        on, change = self._state.follow(found.facts)
+        if not on or (change is not None and change.off is not None and change.off.all()):
+            return to_picture(*to_tensors(found.picture, self._decoded), self.target)
+        planes = planes_among(found, self._decoded)
         if change is not self._change:
             self._change = change
             self._model = self._adaptable.model if change is None else changed(self._adaptable, change)
         off = None if change is None else change.off
-        filtered = filtered_planes(self._model, planes, self._key_qp, facts.layer, off)
+        filtered = filtered_planes(self._model, planes, self._key_qp, found.facts.layer, off)
         return to_picture(*filtered, self.target)
 
 
@@ -113,9 +113,12 @@ def filtered_planes(
     layer: int,
     off: BlockMap | None = None,
 ) -> Planes:
-    """Planes of one picture, filtered, but for the blocks where it is off."""
+    """Planes of one picture, filtered, but for the blocks where it is off. planes: with the neighbours' luma,
+    where the model takes it.
+    """
+    plain = planes[0][:, :1], planes[1]
     if off is not None and off.all():
-        return planes
+        return plain
     layers = torch.tensor([float(layer)])
 
     def apply(*part: torch.Tensor) -> list[Planes]:
@@ -124,8 +127,8 @@ def filtered_planes(
 
     (result,) = in_tiles(planes, 1, 1, apply)
     if off is not None:
-        for plane, plain, side in zip(result, planes, (BLOCK, BLOCK // 2), strict=True):
+        for plane, before, side in zip(result, plain, (BLOCK, BLOCK // 2), strict=True):
             mask = torch.from_numpy(np.kron(off, np.ones((side, side), np.uint8)).astype(bool))
             mask = mask[: plane.shape[2], : plane.shape[3]]
-            plane[:] = torch.where(mask, plain, plane)
+            plane[:] = torch.where(mask, before, plane)
     return result

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from nnvvc.adapt.biases import Sample, decibels, optimise
-from nnvvc.adapt.descent import Values
+from nnvvc.adapt.biases import optimise
+from nnvvc.adapt.descent import Candidate, Values
+from nnvvc.adapt.samples import Sample, decibels
 from nnvvc.codecs.filter_planes import Planes, to_tensors
 from nnvvc.codecs.filter_updates import Change, changed
+from nnvvc.codecs.neighbours import Placed, planes_among
 from nnvvc.codecs.people_filter import filtered_planes
 from nnvvc.entropy.block_map import BLOCK, BlockMap, map_shape
 from nnvvc.models.adaptable import Adaptable
@@ -20,13 +22,16 @@ RATE_PER_DECIBEL = 0.2
 """Share of a stream's bits that a decibel is worth: what it costs to gain one by a lower QP."""
 
 
+LARGEST_SHARE, LOW_RATE_QP = 0.0145, 30
+"""What an update may take of a group's bits from this slice QP of key pictures on; below, four times it."""
+
+
 class PeopleFitting:
     """`Fitting` of the filter for people to pictures of a format, of any depth."""
 
     number = FILTER_PEOPLE
     resampling = False
     steps = range(3, 12)
-    largest_share = 0.012
 
     def __init__(self, model: RestorationFilter, fmt: PictureFormat) -> None:
         self._format = fmt
@@ -34,12 +39,20 @@ class PeopleFitting:
         self.count = self._adaptable.count
         self.map_shape = map_shape(fmt.width, fmt.height)
 
-    def sample(self, picture: Picture, original: Picture, layer: int) -> Sample:
+    def sample(self, found: Placed, original: Picture) -> Sample:
         wanted = to_tensors(original.with_chroma(Chroma.C420), self._format)
-        return Sample(*to_tensors(picture, self._format), *wanted, layer)
+        return Sample(*planes_among(found, self._format), *wanted, found.facts.layer)
 
-    def optimise(self, samples: Sequence[Sample], key_qp: int, start: Values, seconds: float) -> Values:
+    def largest_share(self, key_qp: int) -> float:
+        return LARGEST_SHARE if key_qp >= LOW_RATE_QP else 4 * LARGEST_SHARE
+
+    def candidates(
+        self, samples: Sequence[Sample], key_qp: int, start: Values, seconds: float
+    ) -> list[Candidate]:
         return optimise(self._adaptable, samples, key_qp, start, seconds)
+
+    def worth_of(self, decibels: float) -> float:
+        return RATE_PER_DECIBEL * decibels
 
     def gain(self, samples: Sequence[Sample], key_qp: int, change: Change | None) -> float:
         return RATE_PER_DECIBEL * decibels(samples, self._filtered(samples, key_qp, change))
@@ -60,7 +73,7 @@ def blocks_off(samples: Sequence[Sample], filtered: Sequence[Planes]) -> BlockMa
     columns, rows = -(-width // BLOCK), -(-height // BLOCK)
     total = torch.zeros(rows * BLOCK, columns * BLOCK)
     for sample, (luma, _) in zip(samples, filtered, strict=True):
-        before = (sample.luma - sample.wanted).square()
+        before = (sample.plain - sample.wanted).square()
         change = (luma - sample.wanted).square() - before
         total[:height, :width] += change[0, 0] / float(before.mean() + 1e-8)
     sums = total.view(rows, BLOCK, columns, BLOCK).sum((1, 3))

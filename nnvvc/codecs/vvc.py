@@ -129,7 +129,8 @@ def adaptation_for(options: EncodeOptions, video: VideoFormat) -> "Adaptation | 
         require_networks("--adapt-seconds with --filter machines")
     from nnvvc.codecs.adapted import Adaptation
 
-    return Adaptation(options.vvc.intra_period, seconds)
+    size = video.picture.width * video.picture.height
+    return Adaptation(options.vvc.intra_period, size, seconds)
 
 
 def mux(
@@ -276,13 +277,14 @@ def for_people(
     notes: list[str],
 ) -> DecodedVideo:
     """Decoded pictures through the filter for people. order: has seen their units. Raises UnknownModel."""
+    from nnvvc.codecs.neighbours import placed
     from nnvvc.codecs.people_filter import PeopleFilter
 
     source = header.source.picture
     target = replace(source, bit_depth=CODED_BIT_DEPTH) if options.coded else source
     conceal = notes.append if options.conceal else None
     apply = PeopleFilter(used, source, target, key_qp, conceal)
-    shown = (apply(picture, order.next()) for picture in pictures)
+    shown = map(apply, placed((picture, order.next()) for picture in pictures))
     return DecodedVideo(replace(header.source, picture=target), shown, notes)
 
 

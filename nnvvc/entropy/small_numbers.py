@@ -11,10 +11,10 @@ import numpy as np
 from nnvvc.entropy.adaptive import AdaptiveContexts, decoder_of, to_bytes
 from nnvvc.errors import DamagedStream, TruncatedStream
 
-LARGEST = 15
+LARGEST = 31
 """Of the magnitudes that can be coded."""
 
-_PRIOR = 12.0 * 0.45 ** np.abs(np.arange(-LARGEST, LARGEST + 1)) + 0.02
+_PRIOR = 12.0 * 0.45 ** np.abs(np.arange(-LARGEST, LARGEST + 1)) + 0.01
 _CONTEXTS = 3
 
 

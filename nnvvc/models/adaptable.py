@@ -1,6 +1,7 @@
 """Which numbers of a filter may change with the content, and the filter with such a change."""
 
 import copy
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
@@ -8,11 +9,14 @@ from typing import Generic, Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
-Kind = Literal["biases", "biases and gains", "last layer", "all weights"]
-"""biases: of every layer, what streams carry; the others are for comparison. gains: factors of every
-convolution's outputs, as differences to 1.
+Kind = Literal["sent", "biases", "biases and gains", "last layer", "all weights"]
+"""sent: what streams carry, biases of every layer, and taps where there are any; the others are for
+comparison. gains: factors of every convolution's outputs, as differences to 1.
 """
 
+
+TAPS, GRID_TAPS = "taps.weight", "taps.grid"
+"""The parameters of a filter's taps."""
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -35,14 +39,18 @@ def _scale(parameter: Tensor, values: Tensor) -> Tensor:
 
 
 class Adaptable(Generic[Network]):
-    """The numbers of one kind, in the order of a filter's layers; an update has a value for each."""
+    """The numbers of one kind, in the order of a filter's layers; an update has a value for each.
 
-    def __init__(self, model: Network, kind: Kind = "biases") -> None:
+    count: of them. places: where those of a parameter are.
+    """
+
+    def __init__(self, model: Network, kind: Kind = "sent") -> None:
         self.model = model
         parameters: Mapping[str, Tensor] = dict(model.named_parameters())
         self._parts: list[_Part] = []
         for name, parameter in parameters.items():
             chosen = {
+                "sent": name.endswith("bias") or name in (TAPS, GRID_TAPS),
                 "biases": name.endswith("bias"),
                 "biases and gains": name.endswith("bias"),
                 "last layer": name.startswith("head."),
@@ -52,7 +60,9 @@ class Adaptable(Generic[Network]):
                 self._parts.append(_Part(name, parameter.numel(), _add))
         if kind == "biases and gains":
             self._parts += [_Part(n, len(p), _scale) for n, p in parameters.items() if p.dim() == 4]
-        self.count = sum(part.count for part in self._parts)
+        ends = list(itertools.accumulate(part.count for part in self._parts))
+        self.count = ends[-1]
+        self.places = {p.name: slice(end - p.count, end) for p, end in zip(self._parts, ends, strict=True)}
 
     def changed(self, values: Tensor) -> dict[str, Tensor]:
         """The parameters with `values`, (count,), applied, for `torch.func.functional_call`."""

@@ -3,7 +3,8 @@
 It works at half resolution (four luma phases, Cb, Cr), sees the picture as differences to its surroundings
 in steps of VVC's quantiser, and answers in such steps: so one network serves all qualities, and reduced
 precision keeps what matters. QP and temporal layer only act on biases; biases are also what an encoder may
-change for its content (bias-only adaptation: Lam et al., ACM MM 2020, arXiv 2007.14267).
+change for its content (bias-only adaptation: Lam et al., ACM MM 2020, arXiv 2007.14267). On video it sees
+the pictures before and after too, motion compensated, and has linear taps for content (`taps`).
 """
 
 import json
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 from nnvvc.errors import UnknownModel
 from nnvvc.models.filters import ConditionalConv, ResidualBlock, aligned
+from nnvvc.models.taps import Taps
 
 SURROUNDINGS = 7
 """Side of the square, in samples at half resolution, whose mean is a sample's surroundings."""
@@ -26,17 +28,22 @@ SURROUNDINGS = 7
 OUTPUT_UNIT = 0.25
 """Quantiser steps that an output of 1 stands for."""
 
+LARGEST_DIFFERENCE = 6.0
+"""Quantiser steps that neighbours differ by at most, as the network sees them: more is another object."""
+
 
 @dataclass(frozen=True)
 class RestorationConfig:
     """Shape of the network: channels, and residual blocks, at 1/2, 1/4 and 1/8 of the luma resolution.
 
-    leak: slope of activations below zero.
+    leak: slope of activations below zero. neighbours: pictures around the picture that it sees too; with
+    them there are taps.
     """
 
     widths: tuple[int, int, int] = (16, 32, 48)
     blocks: tuple[int, int, int] = (1, 2, 2)
     leak: float = 0.0
+    neighbours: int = 0
 
     @classmethod
     def of(cls, given: dict[str, Any]) -> "RestorationConfig":
@@ -73,13 +80,24 @@ def prepared(planes: Tensor, step: Tensor) -> Tensor:
     return torch.cat((detail / step, mean), 1)
 
 
+def differences(luma: Tensor, step: Tensor) -> Tensor:
+    """What the first layer sees of neighbours, (N, 4 * neighbours, H / 2, W / 2), in quantiser steps.
+
+    luma: (N, 1 + neighbours, H, W): the picture, then its neighbours.
+    """
+    apart = F.pixel_unshuffle(luma[:, 1:] - luma[:, :1], 2)
+    return (apart / step).clamp(-LARGEST_DIFFERENCE, LARGEST_DIFFERENCE)
+
+
 class RestorationFilter(nn.Module):
     def __init__(self, config: RestorationConfig) -> None:
         super().__init__()
         self.config = config
         w0, w1, w2 = config.widths
         b0, b1, b2 = config.blocks
-        self.enter = ConditionalConv(9, w0)
+        if config.neighbours:
+            self.taps = Taps()
+        self.enter = ConditionalConv(9 + 4 * config.neighbours, w0)
         self.down1 = ConditionalConv(w0, w1, stride=2)
         self.blocks1 = nn.Sequential(*(ResidualBlock(w1, config.leak) for _ in range(b1 // 2)))
         self.down2 = ConditionalConv(w1, w2, stride=2)
@@ -96,9 +114,10 @@ class RestorationFilter(nn.Module):
     def forward(self, luma: Tensor, chroma: Tensor, key_qp: Tensor, layer: Tensor) -> tuple[Tensor, Tensor]:
         """Filter pictures of any size.
 
-        luma: (N, 1, H, W), 0..1 over the nominal range. chroma: (N, 2, (H + 1) // 2, (W + 1) // 2),
-        -0.5..0.5. key_qp, layer: (N,), as `condition` has them. Returns luma and chroma in the same units,
-        not clipped.
+        luma: (N, 1 + neighbours, H, W), 0..1 over the nominal range: the picture, then its neighbours, motion
+        compensated, or itself where there is none. chroma: (N, 2, (H + 1) // 2, (W + 1) // 2),
+        -0.5..0.5. key_qp, layer: (N,), as `condition` has them. Returns luma, (N, 1, H, W), and chroma in the
+        same units, not clipped.
         """
         height, width = luma.shape[2:]
         rows, columns = chroma.shape[2:]
@@ -106,15 +125,24 @@ class RestorationFilter(nn.Module):
         step = quantiser_step(key_qp)[:, None, None, None]
         residual = self.residual(padded, padded_chroma, step, condition(key_qp, layer))
         residual = residual.float() * (OUTPUT_UNIT * step)
-        y = F.pixel_shuffle(residual[:, :4], 2)[..., :height, :width]
-        return luma + y, chroma + residual[:, 4:, :rows, :columns]
+        added = F.pixel_shuffle(residual[:, :4], 2)[..., :height, :width]
+        if self.config.neighbours and not self.taps.idle:
+            # In full precision: they weigh differences of samples, which have more bits than bfloat16.
+            with torch.autocast(luma.device.type, enabled=False):
+                # Key pictures are of another kind, and of another quality.
+                inter = (layer > 0).to(luma)[:, None, None, None]
+                added = added + inter * self.taps(luma, added, step)
+        return luma[:, :1] + added, chroma + residual[:, 4:, :rows, :columns]
 
     def residual(self, luma: Tensor, chroma: Tensor, step: Tensor, given: Tensor) -> Tensor:
         """(N, 6, H / 2, W / 2), in OUTPUT_UNIT quantiser steps, of planes aligned to 16."""
         # Samples have more bits than reduced precision keeps; their differences need no more.
         with torch.autocast(luma.device.type, enabled=False):
-            planes = torch.cat((F.pixel_unshuffle(luma.float() - 0.5, 2), chroma.float()), 1)
-            x0 = self._active(self.enter(prepared(planes, step), given))
+            planes = torch.cat((F.pixel_unshuffle(luma[:, :1].float() - 0.5, 2), chroma.float()), 1)
+            seen = prepared(planes, step)
+            if self.config.neighbours:
+                seen = torch.cat((seen, differences(luma.float(), step)), 1)
+            x0 = self._active(self.enter(seen, given))
         x1 = self.blocks1(self._active(self.down1(x0, given)))
         x2 = self.blocks2(self._active(self.down2(x1, given)))
         y1 = self.blocks3(self._active(x1 + F.pixel_shuffle(self.up1(x2, given), 2)))
@@ -130,7 +158,7 @@ def kmac_per_pixel(config: RestorationConfig) -> float:
     """Thousands of multiplications per luma sample."""
     w0, w1, w2 = config.widths
     b0, b1, b2 = config.blocks
-    half = 9 * 9 * w0 + b0 * 18 * w0 * w0 + 9 * w0 * 6
+    half = 9 * (9 + 4 * config.neighbours) * w0 + b0 * 18 * w0 * w0 + 9 * w0 * 6
     quarter = 9 * w0 * w1 + b1 * 18 * w1 * w1 + 4 * w0 * w1
     eighth = 9 * w1 * w2 + b2 * 18 * w2 * w2 + 4 * w1 * w2
     return (half / 4 + quarter / 16 + eighth / 64) / 1000

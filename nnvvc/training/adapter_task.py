@@ -19,7 +19,7 @@ from nnvvc.models.planes import LEVELS, MIDDLE, UNIT, planes_of_picture
 from nnvvc.models.registry import FILES, IMAGE_MACHINES, WEIGHTS
 from nnvvc.picture import Matrix
 from nnvvc.training.clip_data import HOLD_OUT
-from nnvvc.training.people_filter_task import CHROMA_SHARE, DECIBELS, log_error
+from nnvvc.training.people_filter_task import CHROMA_SHARE, DECIBELS, error_left
 from nnvvc.training.photos import Photos, data_folder
 from nnvvc.training.runner import to_device
 
@@ -133,8 +133,9 @@ def _errors(planes: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     """Log errors of luma and of chroma, (N,) each."""
     floor = torch.tensor(FLOOR / LEVELS**2, device=planes.device)
     wanted, before = batch["original"], batch["coded"]
-    luma = log_error(planes[:, :4], wanted[:, :4], before[:, :4], floor)
-    return luma, log_error(planes[:, 4:], wanted[:, 4:], before[:, 4:], floor)
+    luma = error_left(planes[:, :4], wanted[:, :4], before[:, :4], floor)
+    chroma = error_left(planes[:, 4:], wanted[:, 4:], before[:, 4:], floor)
+    return torch.log(luma), torch.log(chroma)
 
 
 def _batch(crops: dict[str, NDArray[Any]], rows: NDArray[np.int64]) -> Batch:

@@ -4,8 +4,9 @@ Four real clips are few: most of the video is made of photos that move, on top o
 and change of light. It is coded as mosaics, since encoders have a large cost per picture. Photos that do not
 move, coded all intra, cost least and show most. A folder holds a
 file `NAME_qQ.npz` per clip and QP: `decoded` and `original`, (n, samples) uint16, 10 bits, limited range,
-luma, then Cb and Cr of PATCH x PATCH; `layer`, (n,), 0 for key pictures, else one more than the temporal
-layer; and `key_qp`, the key pictures' slice QP.
+luma, then Cb and Cr of PATCH x PATCH; `beside`, (n, samples) uint16, the luma of the decoded pictures before
+and after, motion compensated, in files of clips; `layer`, (n,), 0 for key pictures, else one more than the
+temporal layer; and `key_qp`, the key pictures' slice QP.
 """
 
 import itertools
@@ -13,7 +14,6 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -29,14 +29,13 @@ from nnvvc.codecs.filtering import key_slice_qp
 from nnvvc.files import atomic_path
 from nnvvc.media import open_source
 from nnvvc.media.colour import rgb_to_picture
+from nnvvc.media.motion import compensated
 from nnvvc.media.resample import resample
 from nnvvc.picture import Chroma, Matrix, Picture
 from nnvvc.training.filter_data import code_patches, vvc_coder
+from nnvvc.training.moving_photos import PATCH, moving_patch
 from nnvvc.training.photos import ENDINGS, read_rgb
 from nnvvc.vvc.tools import CodedFormat, DecoderSettings, VvcSettings, decoder, encoder
-
-PATCH = 192
-"""Side of the patches, luma samples."""
 
 ACROSS = 5
 """Patches in a row and in a column of a mosaic."""
@@ -74,61 +73,6 @@ HOLD_OUT = 20
 
 KEPT = (1, 1, 1, 1, 1, 1, 2)
 """Frames that are kept of each layer, at most: there are many of the last ones, and they are alike."""
-
-
-@dataclass
-class _Mover:
-    """A photo that pans, zooms and turns."""
-
-    rgb: NDArray[np.uint8]
-    centre: NDArray[np.float64]
-    velocity: NDArray[np.float64]
-    zoom: float
-    turn: float
-
-    @classmethod
-    def draw(cls, rgb: NDArray[np.uint8], rng: np.random.Generator) -> "_Mover":
-        height, width = rgb.shape[:2]
-        centre = np.array([width, height]) * rng.uniform(0.35, 0.65, 2)
-        # Most video moves little; a part of it moves much.
-        velocity = rng.normal(0, 1, 2) * rng.choice([0.0, 0.3, 1.5, 4.0])
-        zoom, turn = rng.normal(0, 1, 2) * (0.002, 0.15) * rng.integers(0, 2, 2)
-        return cls(rgb, centre, velocity, float(zoom), float(turn))
-
-    def frame(self, time: float, scale: float) -> NDArray[np.uint8]:
-        """PATCH x PATCH at a time, counted in frames from the middle of the clip."""
-        matrix = cv2.getRotationMatrix2D((0, 0), self.turn * time, scale * (1 + self.zoom) ** time)
-        centre = self.centre + self.velocity * time / scale
-        matrix[:, 2] = PATCH / 2 - matrix[:, :2] @ centre
-        moved = cv2.warpAffine(
-            self.rgb, matrix, (PATCH, PATCH), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
-        )
-        result: NDArray[np.uint8] = moved.astype(np.uint8, copy=False)
-        return result
-
-
-def moving_patch(
-    photos: Sequence[Path], rng: np.random.Generator, frames: int
-) -> Iterator[NDArray[np.uint8]]:
-    """RGB frames (PATCH, PATCH, 3) of a photo in motion, half of them with an ellipse of another in front."""
-    back, front = (_Mover.draw(_reduced(photos, rng), rng) for _ in range(2))
-    scale = rng.uniform(0.7, 1.0)
-    inside = np.zeros((PATCH, PATCH), np.float32)
-    if rng.random() < 0.5:
-        middle, axes = rng.integers(30, PATCH - 30, 2), rng.integers(20, 70, 2)
-        cv2.ellipse(
-            inside, [int(v) for v in middle], [int(v) for v in axes], rng.uniform(0, 180), 0, 360, 1.0, -1
-        )
-    noise, light = rng.choice([0.0, 0.0, 1.0, 2.5]), rng.choice([0.0, 0.0, 0.003]) * rng.choice([-1, 1])
-    for number in range(frames):
-        time = number - frames / 2
-        dx, dy = front.velocity * time
-        shift = np.array([[1, 0, dx], [0, 1, dy]], np.float32)
-        moved = cv2.warpAffine(inside, shift, (PATCH, PATCH))
-        mask = cv2.GaussianBlur(moved, (3, 3), 0.7).astype(np.float32)[..., None]
-        picture = back.frame(time, scale) * (1 - mask) + front.frame(time, scale) * mask
-        picture = picture * (1.0 + light * time) + noise * rng.standard_normal((PATCH, PATCH, 1))
-        yield np.clip(np.rint(picture), 0, 255).astype(np.uint8)
 
 
 def _reduced(photos: Sequence[Path], rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -176,17 +120,34 @@ def code_clip(make: Callable[[], Sequence[Picture]], folder: Path, name: str, qp
         stream = b"".join(encoder().encode(clip, fmt, Fraction(30), settings))
         layers, key_qp = layers_of(stream)
         kept = kept_frames(layers, np.random.default_rng(qp))
-        decoded = decoder().decode([stream], CodedFormat(fmt), DecoderSettings())
+        decoded = list(decoder().decode([stream], CodedFormat(fmt), DecoderSettings()))
         rows: list[NDArray[np.uint16]] = []
         originals: list[NDArray[np.uint16]] = []
+        beside: list[NDArray[np.uint16]] = []
         layer = []
-        for number, picture in enumerate(decoded):
-            if number in kept:
-                found = patches_of(picture)
-                rows += found
-                originals += patches_of(clip[number])
-                layer += [layers[number]] * len(found)
-        save_pairs(_target(folder, name, qp), np.stack(rows), np.stack(originals), layer, key_qp)
+        for number in sorted(kept):
+            found = patches_of(decoded[number])
+            rows += found
+            originals += patches_of(clip[number])
+            beside += _beside(decoded, number)
+            layer += [layers[number]] * len(found)
+        pairs = Pairs(np.stack(rows), np.stack(originals), layer, key_qp, np.stack(beside))
+        save_pairs(_target(folder, name, qp), pairs)
+
+
+def _beside(decoded: Sequence[Picture], number: int) -> list[NDArray[np.uint16]]:
+    """Of each patch of a picture, in the order of `patches_of`: luma of the pictures before and after."""
+    own = decoded[number].planes[0]
+    planes = []
+    for other in (number - 1, number + 1):
+        known = 0 <= other < len(decoded)
+        planes.append(compensated(own, decoded[other].planes[0], 10) if known else own)
+    height, width = own.shape
+    return [
+        np.concatenate([p[y : y + PATCH, x : x + PATCH].ravel() for p in planes])
+        for y in range(0, height - PATCH + 1, PATCH)
+        for x in range(0, width - PATCH + 1, PATCH)
+    ]
 
 
 def _target(folder: Path, name: str, qp: int) -> Path:
@@ -252,9 +213,8 @@ def code_photos(photos: Sequence[Path], folder: Path, number: int) -> None:
         if chosen and not target.exists():
             pictures = [rgb_to_picture(patch, 10, Matrix.BT709) for patch in chosen]
             originals = np.concatenate([patches_of(p) for p in pictures])
-            save_pairs(
-                target, code_patches(pictures, qp, vvc_coder(PRESET)), originals, [0] * len(chosen), qp
-            )
+            coded = code_patches(pictures, qp, vvc_coder(PRESET))
+            save_pairs(target, Pairs(coded, originals, [0] * len(chosen), qp))
 
 
 def shared_out(
@@ -266,17 +226,24 @@ def shared_out(
         yield qp, [patch for patch, at in zip(patches, order, strict=True) if number in at]
 
 
-def save_pairs(
-    target: Path,
-    decoded: NDArray[np.uint16],
-    original: NDArray[np.uint16],
-    layer: Sequence[int],
-    key_qp: int,
-) -> None:
+class Pairs(NamedTuple):
+    """What a file of the folder holds. beside: None for pictures without neighbours."""
+
+    decoded: NDArray[np.uint16]
+    original: NDArray[np.uint16]
+    layer: Sequence[int]
+    key_qp: int
+    beside: NDArray[np.uint16] | None = None
+
+
+def save_pairs(target: Path, pairs: Pairs) -> None:
     """Write a file of the folder."""
     with atomic_path(target) as path, path.open("wb") as file:
-        facts = {"layer": np.array(layer, np.int64), "key_qp": np.array(key_qp)}
-        np.savez(file, allow_pickle=False, decoded=decoded, original=original, **facts)
+        facts = {"layer": np.array(pairs.layer, np.int64), "key_qp": np.array(pairs.key_qp)}
+        planes = {"decoded": pairs.decoded, "original": pairs.original}
+        if pairs.beside is not None:
+            planes["beside"] = pairs.beside
+        np.savez(file, allow_pickle=False, **planes, **facts)
 
 
 def photo_patches(photos: Sequence[Path], rng: np.random.Generator) -> list[NDArray[np.uint8]]:

@@ -13,7 +13,7 @@ from nnvvc.models import registry
 from nnvvc.models.exact_restoration import Measured, save_exact
 from nnvvc.models.image import ImageModel
 from nnvvc.picture import Matrix
-from nnvvc.training.clip_data import ACROSS, divided, patches_of, photo_patches, save_pairs, shared_out
+from nnvvc.training.clip_data import ACROSS, Pairs, divided, patches_of, photo_patches, save_pairs, shared_out
 from nnvvc.training.people_filter_task import HELD_OUT, VALIDATED, PeopleFilterTask
 from nnvvc.training.photos import data_folder
 
@@ -45,7 +45,7 @@ def _code(model: ImageModel, patches: list[NDArray[np.uint8]], qp: int, target: 
         decoded += patches_of(encode_picture(model, row, qp, PROFILE).picture)
         original += patches_of(row)
     count = len(patches)
-    save_pairs(target, np.stack(decoded[:count]), np.stack(original[:count]), [0] * count, qp)
+    save_pairs(target, Pairs(np.stack(decoded[:count]), np.stack(original[:count]), [0] * count, qp))
 
 
 class ImageFilterTask(PeopleFilterTask):

@@ -18,7 +18,10 @@ from nnvvc.models.restoration import (
     quantiser_step,
     save_restoration,
 )
-from nnvvc.training.clip_data import PATCH, make_clips
+from nnvvc.models.tap_shapes import PLAIN
+from nnvvc.models.taps import Taps
+from nnvvc.training.clip_data import make_clips
+from nnvvc.training.moving_photos import PATCH
 from nnvvc.training.photos import data_folder
 from nnvvc.training.replay import Facts
 from nnvvc.training.runner import to_device
@@ -44,12 +47,22 @@ DRAWN = 500
 VALIDATED = 64
 """Patches that are filtered at once for validation."""
 
+MIXED = 200
+"""Patches that mixed taps are made for."""
+
+MIX_SCALE = 8.0
+"""Square root of the share of the error that a mixed weight of 1 adds, inverted: updates are sent in steps
+that suit that.
+"""
+
 FLOOR = 0.03
 """Error, in quantiser steps, below which a patch counts less and less."""
 
 
 class Batch(TypedDict):
-    """luma, chroma, wanted, wanted_chroma: as `RestorationFilter` takes planes. key_qp, layer: (N,)."""
+    """luma, chroma: as `RestorationFilter` takes planes, with two neighbours, which a filter without any does
+    not look at. wanted, wanted_chroma: as it returns them. key_qp, layer: (N,).
+    """
 
     luma: Tensor
     chroma: Tensor
@@ -62,22 +75,30 @@ class Batch(TypedDict):
 class CodedPatches:
     """The patches of files of `clip_data`, all on one device; int16, since their samples have 10 bits.
 
-    decoded, original: (n, samples). layer, key_qp: (n,), float32. Raises InputError where there are none.
+    decoded, original, beside: (n, samples). layer, key_qp: (n,), float32. shares: how often each is drawn, by
+    its layer, and by its part of the error of its picture: that is what the picture's PSNR is made of. Raises
+    InputError where there are none.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
         if not paths:
             raise InputError(f"coded clips to train with, or {HELD_OUT}, are missing: empty their folder")
-        decoded, original, layer, key_qp = [], [], [], []
+        decoded, original, beside, layer, key_qp, parts = [], [], [], [], [], []
         for path in paths:
             with np.load(path) as stored:
                 decoded.append(torch.from_numpy(stored["decoded"].view(np.int16)))
                 original.append(torch.from_numpy(stored["original"].view(np.int16)))
+                own = decoded[-1][:, : PATCH * PATCH]
+                known = "beside" in stored
+                around = torch.from_numpy(stored["beside"].view(np.int16)) if known else own.tile(1, 2)
+                beside.append(around)
                 layer.append(torch.from_numpy(stored["layer"]).float())
+                parts.append(_parts(own, original[-1][:, : PATCH * PATCH], layer[-1]))
                 key_qp.append(torch.full((len(layer[-1]),), float(stored["key_qp"])))
-        self.decoded, self.original = torch.cat(decoded), torch.cat(original)
+        self.decoded, self.original, self.beside = torch.cat(decoded), torch.cat(original), torch.cat(beside)
         self.layer, self.key_qp = torch.cat(layer), torch.cat(key_qp)
         weights = np.array(LAYER_WEIGHTS)[self.layer.long().clamp_max(len(LAYER_WEIGHTS) - 1).numpy()]
+        weights *= torch.cat(parts).numpy()
         self.shares: NDArray[np.float64] = weights / weights.sum()
 
     def __len__(self) -> int:
@@ -85,14 +106,16 @@ class CodedPatches:
 
     def to(self, device: torch.device) -> "CodedPatches":
         """Itself, with everything moved."""
-        for name in ("decoded", "original", "layer", "key_qp"):
+        for name in ("decoded", "original", "beside", "layer", "key_qp"):
             setattr(self, name, getattr(self, name).to(device))
         return self
 
     def batch(self, rows: Tensor, mirrored: bool = False, turned: bool = False) -> Batch:
         """rows: indices, (N,)."""
         rows = rows.to(self.layer.device)
-        planes = [*to_planes(self.decoded[rows], PATCH), *to_planes(self.original[rows], PATCH)]
+        luma, chroma = to_planes(self.decoded[rows], PATCH)
+        beside = (self.beside[rows].float().view(-1, 2, PATCH, PATCH) - 64) / 876
+        planes = [torch.cat((luma, beside), 1), chroma, *to_planes(self.original[rows], PATCH)]
         if mirrored:
             planes = [p.flip(3) for p in planes]
         if turned:
@@ -114,22 +137,32 @@ def to_planes(samples: Tensor, size: int) -> tuple[Tensor, Tensor]:
     return luma, (rows[:, size * size :].view(-1, 2, size // 2, size // 2) - 512) / 896
 
 
-def log_error(planes: Tensor, wanted: Tensor, before: Tensor, floor: Tensor) -> Tensor:
-    """Natural logarithm of the squared error over that of the unfiltered planes, per picture: (N,).
+def error_left(planes: Tensor, wanted: Tensor, before: Tensor, floor: Tensor) -> Tensor:
+    """Squared error over that of the unfiltered planes, per picture: (N,).
 
     floor: (N,), added to both errors.
     """
     after = (planes - wanted).square().mean((1, 2, 3)) + floor
-    return torch.log(after / ((before - wanted).square().mean((1, 2, 3)) + floor))
+    return after / ((before - wanted).square().mean((1, 2, 3)) + floor)
+
+
+def _parts(decoded: Tensor, original: Tensor, layer: Tensor) -> Tensor:
+    """(n,): squared error of each patch over the mean of its layer's; both (n, samples) of luma."""
+    errors = (decoded - original).float().square().mean(1) + 0.5
+    for value in torch.unique(layer):
+        own = layer == value
+        errors[own] /= errors[own].mean()
+    return errors
 
 
 class PeopleFilterTask:
     """The task that the training runner drives.
 
-    The loss is the mean logarithm of the error left, since rate is compared at equal PSNR, and every picture
-    and QP counts alike. folder: coded clips; where there are none they are made, of the folders `photos` and
-    `video` (default: `train` and `video` in the folder that NNVVC_DATA names). config: fields of
-    `RestorationConfig`. start: filter to start from. batch: patches per step.
+    The loss is the error left, relative to what there was, of patches that are drawn by their part of the
+    picture's error: together, what its PSNR gains, and every picture and QP counts alike. folder: coded
+    clips; where there are none they are made, of the folders `photos` and `video` (default: `train` and
+    `video` in the folder that NNVVC_DATA names). config: fields of `RestorationConfig`. start: filter to
+    start from. batch: patches per step.
     """
 
     def __init__(
@@ -171,17 +204,18 @@ class PeopleFilterTask:
         return tuple(batch["luma"].shape)
 
     def loss(self, batch: Batch) -> tuple[Tensor, Facts]:
-        """Log error of luma and chroma by their shares; both are logged as decibels gained."""
+        """Error left of luma and chroma by their shares; both are logged as decibels gained."""
         luma, chroma = (errors.mean() for errors in self._errors(batch))
         loss = (1 - CHROMA_SHARE) * luma + CHROMA_SHARE * chroma
-        return loss, {"dB": DECIBELS * luma.detach(), "dB_chroma": DECIBELS * chroma.detach()}
+        found = {"dB": luma, "dB_chroma": chroma}
+        return loss, {name: DECIBELS * torch.log(left.detach()) for name, left in found.items()}
 
     def _errors(self, batch: Batch) -> tuple[Tensor, Tensor]:
         luma, chroma = self.model(batch["luma"], batch["chroma"], batch["key_qp"], batch["layer"])
         floor = (FLOOR * quantiser_step(batch["key_qp"])).square()
-        big = [_inner(p, MARGIN) for p in (luma, batch["wanted"], batch["luma"])]
+        big = [_inner(p, MARGIN) for p in (luma, batch["wanted"], batch["luma"][:, :1])]
         small = [_inner(p, MARGIN // 2) for p in (chroma, batch["wanted_chroma"], batch["chroma"])]
-        return log_error(big[0], big[1], big[2], floor), log_error(small[0], small[1], small[2], floor)
+        return error_left(big[0], big[1], big[2], floor), error_left(small[0], small[1], small[2], floor)
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -200,7 +234,7 @@ class PeopleFilterTask:
                 for some in torch.split(rows, VALIDATED):
                     batch = to_device(patches.batch(some), patches.layer.device)
                     filtered = self.model(batch["luma"], batch["chroma"], batch["key_qp"], batch["layer"])[0]
-                    for i, luma in enumerate((filtered, batch["luma"])):
+                    for i, luma in enumerate((filtered, batch["luma"][:, :1])):
                         error[i] += _inner(luma - batch["wanted"], MARGIN).square().sum().cpu()
                 found.append((float(DECIBELS * torch.log(error[0] / error[1])), 2.0 ** max(0, layer - 2)))
             value, weight = np.array(found).T
@@ -209,7 +243,29 @@ class PeopleFilterTask:
 
     def export(self, folder: Path, facts: dict[str, Any]) -> None:
         """Write `filter.safetensors` and its model card into the run's folder."""
+        if self.model.config.neighbours:
+            self.model.taps.mix.copy_(self._mix())
         save_restoration(self.model, folder / "filter.safetensors", facts)
+
+    def _mix(self) -> Tensor:
+        """See `Taps`: mixed weights of 1 add alike much, some hundredth of the error there is, and each
+        something of its own.
+        """
+        patches = self._train
+        drawn = np.random.default_rng(0).choice(len(patches), MIXED, p=patches.shares)
+        square = torch.zeros(PLAIN, PLAIN, dtype=torch.float64)
+        for rows in torch.split(torch.from_numpy(drawn), self.batch):
+            batch = to_device(patches.batch(rows), torch.device("cpu"))
+            step = quantiser_step(batch["key_qp"])[:, None, None, None]
+            own = batch["luma"][:, :1]
+            basis = Taps().basis(batch["luma"], torch.zeros_like(own), step)[:, :PLAIN].flatten(2).double()
+            error = (own - batch["wanted"]).square().mean((1, 2, 3)) + (FLOOR * step.flatten()).square()
+            square += torch.einsum("nkp,njp,n->kj", basis, basis, 1 / error.double()) / (
+                basis.shape[2] * MIXED
+            )
+        values, vectors = torch.linalg.eigh(square.detach())
+        mix: Tensor = vectors * values.clamp_min(1e-4 * values[-1]).rsqrt() / MIX_SCALE
+        return mix.float()
 
 
 def _inner(planes: Tensor, margin: int) -> Tensor:

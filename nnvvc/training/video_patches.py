@@ -16,8 +16,9 @@ from nnvvc.files import atomic_path
 from nnvvc.media.colour import KR_KB, picture_to_rgb
 from nnvvc.media.resample import resample
 from nnvvc.picture import Picture
-from nnvvc.training.clip_data import PATCH, PRESET, kept_frames, layers_of, patches_of, training_clips
+from nnvvc.training.clip_data import PRESET, kept_frames, layers_of, patches_of, training_clips
 from nnvvc.training.filter_data import CodedFile
+from nnvvc.training.moving_photos import PATCH
 from nnvvc.vvc.tools import CodedFormat, DecoderSettings, VvcSettings, decoder, encoder
 from nnvvc.vvc.tools.base import crop
 

@@ -10,17 +10,18 @@ import pytest
 import torch
 
 from nnvvc.adapt import loss_networks
-from nnvvc.adapt.descent import Values
+from nnvvc.adapt.descent import Candidate, Values
 from nnvvc.api import decode_chunks, encode_frames
 from nnvvc.bitstream.demuxer import Demuxer
 from nnvvc.bitstream.filter_update import FilterUpdate
 from nnvvc.bitstream.header import Pipeline, StreamHeader
 from nnvvc.bitstream.nal import join_annex_b, split_annex_b
 from nnvvc.bitstream.sei import NNPF_CHARACTERISTICS, SeiType, read_payload_of
-from nnvvc.codecs import adapted
+from nnvvc.codecs import adapted, machine_fitting
 from nnvvc.codecs.filter_updates import UPDATE_TAG, Change, FilterState, update_messages
 from nnvvc.codecs.fitting import BEFORE, best_fit
 from nnvvc.codecs.machine_fitting import MachineFitting
+from nnvvc.codecs.neighbours import Placed
 from nnvvc.codecs.output_order import OutputOrder, PictureFacts
 from nnvvc.entropy.small_numbers import encode_numbers
 from nnvvc.errors import ConfigError, DamagedStream, StreamError
@@ -75,7 +76,7 @@ def test_biases_are_fitted_to_what_networks_see(scale: Fraction) -> None:
     fit = fitting(scale)
     width, height = int(SOURCE.width * scale), int(SOURCE.height * scale)
     pair = darker(width, height, 60), darker(SOURCE.width, SOURCE.height, 0)
-    samples = [fit.sample(*pair, layer) for layer in (1, 2, 3)]
+    samples = [fit.sample(Placed(pair[0], PictureFacts(layer)), pair[1]) for layer in (1, 2, 3)]
     assert fit.gain(samples, QP, None) == pytest.approx(0, abs=0.02)
     found = best_fit(fit, samples, QP, 10**6, BEFORE, 1.5)
     assert found.update is not None and found.gain > 0.2
@@ -87,9 +88,10 @@ def test_biases_are_fitted_to_what_networks_see(scale: Fraction) -> None:
 def test_pictures_too_small_for_networks_are_left_alone() -> None:
     video = VideoFormat(PictureFormat(24, 16), Fraction(25), 4)
     fit = MachineFitting(base(), StreamHeader(Pipeline.VVC, video))
-    samples = [fit.sample(darker(24, 16, 60), darker(24, 16, 0), 1)]
+    samples = [fit.sample(Placed(darker(24, 16, 60), PictureFacts(1)), darker(24, 16, 0))]
     start = np.zeros(fit.count, np.float32)
-    assert fit.optimise(samples, QP, start, 1.0) is start
+    (found,) = fit.candidates(samples, QP, start, 1.0)
+    assert found.values is start
 
 
 def encoded(
@@ -97,7 +99,7 @@ def encoded(
 ) -> tuple[bytes, VideoFormat]:
     """A stream with an update in each of its groups, of any biases, whether it pays or not."""
     monkeypatch.setattr(adapted, "SHORTEST", 4)
-    monkeypatch.setattr(MachineFitting, "largest_share", 100.0)
+    monkeypatch.setattr(machine_fitting, "LARGEST_SHARE", 100.0)
     monkeypatch.setattr(MachineFitting, "steps", range(14, 16))
 
     # What is measured last is best.
@@ -106,12 +108,13 @@ def encoded(
     def gain(self: MachineFitting, samples: object, key_qp: int, change: Change | None) -> float:
         return 0.0 if change is None else float(next(later))
 
-    def optimise(self: MachineFitting, samples: object, key_qp: int, start: Values, seconds: float) -> Values:
-        moved: Values = start + np.float32(0.05)
-        return moved
+    def candidates(
+        self: MachineFitting, samples: object, key_qp: int, start: Values, seconds: float
+    ) -> list[Candidate]:
+        return [Candidate(start + np.float32(0.05))]
 
     monkeypatch.setattr(MachineFitting, "gain", gain)
-    monkeypatch.setattr(MachineFitting, "optimise", optimise)
+    monkeypatch.setattr(MachineFitting, "candidates", candidates)
     video = VideoFormat(SOURCE, Fraction(25), 12)
     options = EncodeOptions(
         codec=codec,

@@ -11,8 +11,8 @@ from nnvvc.codecs.picture_coder import image_model
 from nnvvc.models import registry
 from nnvvc.models.exact_restoration import load_exact
 from nnvvc.training import image_filter_task
-from nnvvc.training.clip_data import PATCH
 from nnvvc.training.image_filter_task import ImageFilterTask
+from nnvvc.training.moving_photos import PATCH
 from tests.models.tiny_image import MODEL
 from tests.training.test_filter_task import photo
 

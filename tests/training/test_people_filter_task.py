@@ -10,11 +10,15 @@ import torch
 
 from nnvvc.errors import InputError
 from nnvvc.media import open_sink
+from nnvvc.models.tap_shapes import PLAIN
 from nnvvc.picture import PictureFormat, VideoFormat
 from nnvvc.training import clip_data
-from nnvvc.training.clip_data import PATCH, code_clip, mosaic
-from nnvvc.training.people_filter_task import PeopleFilterTask, log_error
+from nnvvc.training.clip_data import code_clip, mosaic
+from nnvvc.training.moving_photos import PATCH
+from nnvvc.training.people_filter_task import PeopleFilterTask, error_left
 from tools.content import clip
+
+CONFIG = {"widths": [8, 8, 8], "blocks": [1, 0, 1], "neighbours": 2}
 
 
 @pytest.fixture(scope="module")
@@ -37,17 +41,22 @@ def test_files_hold_pairs_and_layers(coded: Path) -> None:
         assert stored["layer"].min() == 0 and stored["layer"].max() >= 3
         assert 36 <= stored["key_qp"] <= 42
         assert 0 < np.abs(decoded - original).mean() < 100
+        # The first picture has none before it.
+        key = np.flatnonzero(stored["layer"] == 0)[0]
+        luma = stored["decoded"][key, : PATCH**2]
+        assert np.array_equal(stored["beside"][key, : PATCH**2], luma)
+        assert not np.array_equal(stored["beside"][key, PATCH**2 :], luma)
 
 
-def test_log_error_is_relative() -> None:
+def test_error_is_relative() -> None:
     wanted = torch.zeros(2, 1, 4, 4)
-    loss = log_error(wanted + 0.1, wanted, wanted + 0.2, torch.zeros(2))
-    assert loss.tolist() == pytest.approx([np.log(0.25)] * 2, abs=1e-4)
+    loss = error_left(wanted + 0.1, wanted, wanted + 0.2, torch.zeros(2))
+    assert loss.tolist() == pytest.approx([0.25] * 2, abs=1e-4)
 
 
 def test_a_few_steps_gain_decibels(coded: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    task = PeopleFilterTask(str(coded), config={"widths": [8, 8, 8], "blocks": [1, 0, 1]}, batch=2)
+    task = PeopleFilterTask(str(coded), config=CONFIG, batch=2)
     before = task.validate()["score"]
     optimizer = torch.optim.Adam(task.model.parameters(), 2e-3)
     for _, batch in zip(range(60), task.batches(0), strict=False):
@@ -60,7 +69,8 @@ def test_a_few_steps_gain_decibels(coded: Path, tmp_path: Path) -> None:
     assert task.validate()["score"] < before - 0.05
     task.export(tmp_path, {})
     assert (tmp_path / "filter.json").exists()
-    again = PeopleFilterTask(str(coded), config=task_config(task), start=str(tmp_path / "filter.safetensors"))
+    assert not torch.equal(task.model.taps.mix, torch.eye(PLAIN))
+    again = PeopleFilterTask(str(coded), config=CONFIG, start=str(tmp_path / "filter.safetensors"))
     assert again.validate()["score"] == pytest.approx(task.validate()["score"], abs=0.05)
 
 
@@ -68,10 +78,6 @@ def test_a_folder_without_clips_for_validation_is_an_error(coded: Path, tmp_path
     (tmp_path / "m1_q42.npz").write_bytes((coded / "m1_q42.npz").read_bytes())
     with pytest.raises(InputError, match="m0"):
         PeopleFilterTask(str(tmp_path))
-
-
-def task_config(task: PeopleFilterTask) -> dict[str, list[int]]:
-    return {"widths": list(task.model.config.widths), "blocks": list(task.model.config.blocks)}
 
 
 def test_clips_are_made_where_there_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,4 +106,4 @@ def test_clips_are_made_where_there_are_none(tmp_path: Path, monkeypatch: pytest
     task = PeopleFilterTask(str(tmp_path / "coded"), str(photos), str(video), batch=1)
     names = {p.name for p in (tmp_path / "coded").iterdir()}
     assert names == {f"{name}_q42.npz" for name in ("m0", "m1", "train_0", "photos0", "photos1")}
-    assert next(task.batches(0))["luma"].shape == (1, 1, PATCH, PATCH)
+    assert next(task.batches(0))["luma"].shape == (1, 3, PATCH, PATCH)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from nnvvc.training import clip_data, coded_patches, video_patches
-from nnvvc.training.clip_data import PATCH
 from nnvvc.training.coded_patches import CodedPatches
 from nnvvc.training.filter_data import CodedFile
+from nnvvc.training.moving_photos import PATCH
 from nnvvc.training.video_patches import make_video_patches
 from tests.training.test_filter_task import photo
 

@@ -1,0 +1,42 @@
+"""Decoded pictures and their originals, that filters for people are fitted to, and what they gain on them."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One decoded picture and its original, as filters take planes. luma: with its neighbours', for a filter
+    that sees them. layer: see `condition`.
+    """
+
+    luma: Tensor
+    chroma: Tensor
+    wanted: Tensor
+    wanted_chroma: Tensor
+    layer: int
+
+    @property
+    def plain(self) -> Tensor:
+        """The picture's own luma."""
+        return self.luma[:, :1]
+
+
+def errors_of(sample: Sample, luma: Tensor, chroma: Tensor) -> tuple[float, float]:
+    """Mean squared errors; never zero."""
+    return (
+        float((luma - sample.wanted).square().mean()) + 1e-8,
+        float((chroma - sample.wanted_chroma).square().mean()) + 1e-8,
+    )
+
+
+def decibels(samples: Sequence[Sample], filtered: Sequence[tuple[Tensor, Tensor]]) -> float:
+    """Luma PSNR that filtered planes gain over the samples' own, mean over the pictures, in decibels."""
+    gains = [
+        10 * math.log10(errors_of(s, s.plain, s.chroma)[0] / errors_of(s, *planes)[0])
+        for s, planes in zip(samples, filtered, strict=True)
+    ]
+    return sum(gains) / len(gains)

@@ -1,0 +1,44 @@
+"""Which samples the taps of `models.taps` weigh, and which blocks they tell apart."""
+
+REACH = 4
+"""Of the diamond of samples around, rows and columns together."""
+
+CLIPS = (0.5, 2.0)
+"""Quantiser steps that differences to neighbours, and to the next samples, are clipped at."""
+
+AROUND = tuple(
+    (y, x)
+    for y in range(REACH + 1)
+    for x in range(-REACH, REACH + 1)
+    if (y > 0 or x > 0) and abs(y) + abs(x) <= REACH
+)
+"""(rows, columns) from a sample to one of each pair around it."""
+
+NEXT = ((0, 1), (1, 0), (1, 1), (1, -1))
+"""The same of the pairs that are clipped too, and of those in neighbours."""
+
+PARTS = (len(AROUND), len(CLIPS) * len(NEXT), len(CLIPS), len(NEXT))
+"""Taps on samples: around, next ones clipped, neighbours clipped, next ones in neighbours."""
+
+PLAIN = sum(PARTS)
+"""All of these; one more is on what the network adds, which it makes stronger or weaker."""
+
+COUNT = PLAIN + 1
+
+GRID = 8
+"""Side of the blocks of JPEG and its like."""
+
+ALONG = (-2, -1, 1, 2)
+"""Samples, along a row and along a column, whose differences have weights for each place in the grid."""
+
+GRID_UNIT = 0.25
+"""What a weight of 1 makes of such a difference."""
+
+BLOCK = 4
+"""Side of the blocks that are told apart."""
+
+ACTIVE = (0.35, 1.0)
+MOVING = (0.15, 0.4)
+"""Mean differences, in quantiser steps, to the next samples and to the neighbours: where classes end."""
+
+CLASSES = (len(ACTIVE) + 1) * (len(MOVING) + 1)

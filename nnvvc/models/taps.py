@@ -1,0 +1,190 @@
+"""A few linear taps beside a network: what an encoder can solve for, and send, for its content.
+
+Like one more adaptive loop filter behind VVC's (H.266 clause 8.8.5), with a window that reaches into the
+pictures before and after: differences to samples around, symmetric, and to both neighbours, clipped at two
+widths. Blocks are told apart, as there, by how much they change from sample to sample, and here from picture
+to picture too; every class adds weights of its own to common ones. Originals that were coded in blocks of
+8x8 before have edges that no VVC decoder gives back: a few taps depend on the place in such a block. All are
+zero until an encoder says otherwise.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nnvvc.models.tap_loops import add_taps
+from nnvvc.models.tap_shapes import (
+    ACTIVE,
+    ALONG,
+    AROUND,
+    BLOCK,
+    CLASSES,
+    CLIPS,
+    COUNT,
+    GRID,
+    GRID_UNIT,
+    MOVING,
+    NEXT,
+    PARTS,
+    PLAIN,
+    REACH,
+)
+
+
+class Taps(nn.Module):
+    """weight: (1 + CLASSES, COUNT): common ones, and what each class adds. mix: (PLAIN, PLAIN), what weights
+    of taps on samples are made of: taps are so much alike that they would have to be sent finely, mixed they
+    need not be. That of the network's residual is the last one. grid: (2, len(ALONG), GRID), along rows and
+    along columns.
+    """
+
+    mix: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1 + CLASSES, COUNT))
+        self.grid = nn.Parameter(torch.zeros(2, len(ALONG), GRID))
+        self.register_buffer("mix", torch.eye(PLAIN))
+
+    @property
+    def idle(self) -> bool:
+        """Whether it adds nothing, and is not being fitted."""
+        numbers = self.weight, self.grid
+        return not any(n.requires_grad or bool(n.any()) for n in numbers)
+
+    def forward(self, luma: Tensor, residual: Tensor, step: Tensor) -> Tensor:
+        """What is added to luma, (N, 1, H, W), besides the residual.
+
+        luma: (N, 1 + neighbours, H, W), the picture and its neighbours. residual: (N, 1, H, W), of the
+        network. step: (N, 1, 1, 1), in luma's unit.
+        """
+        if not self.weight.requires_grad and luma.device.type == "cpu":
+            return self._fast(luma, residual, step)
+        weight = self.weight[:1]
+        alike = not self.weight.requires_grad and not bool(self.weight[1:].any())
+        if not alike:
+            weight = weight + self.weight[1:]
+        mixed = weight[:, :PLAIN] @ self.mix.T
+        around, clipped, moved, beside = torch.split(mixed, list(PARTS), 1)
+        narrow, wide = _moved(luma, step)
+        kernels = torch.einsum("ck,kyx->cyx", around, _kernels(AROUND, REACH)[:, 0].to(weight.device))
+        result = _convolved(luma[:, :1], kernels[:, None])
+        result = result + torch.einsum("nkyx,ck->ncyx", _clipped(luma, step), clipped)
+        kernels = torch.einsum("ck,kyx->cyx", beside, _kernels(NEXT, 1)[:, 0].to(weight.device))
+        centre = F.pad(moved[:, 1, None, None], (1, 1, 1, 1))
+        result = result + _convolved(wide, (kernels + centre)[:, None])
+        result = result + narrow * moved[:, 0, None, None] + residual * weight[:, PLAIN, None, None]
+        if not alike:
+            result = result.gather(1, classes(luma, step)[:, None])
+        if self.grid.requires_grad or bool(self.grid.any()):
+            result = result + self._on_grid(luma)
+        return result
+
+    def _fast(self, luma: Tensor, residual: Tensor, step: Tensor) -> Tensor:
+        """`forward`, by loops."""
+        weight = (self.weight[:1] + self.weight[1:]).float()
+        mixed = torch.cat((weight[:, :PLAIN] @ self.mix.T, weight[:, PLAIN:]), 1).numpy()
+        numbers = classes(luma, step, whole=False).to(torch.uint8).numpy()
+        grid = GRID_UNIT * self.grid.float().numpy()
+        parts = zip(
+            luma.float().numpy(), residual.float().numpy(), step.flatten().tolist(), numbers, strict=True
+        )
+        return torch.from_numpy(
+            np.stack([add_taps(planes, own[0], s, found, mixed, grid) for planes, own, s, found in parts])
+        )[:, None]
+
+    def _on_grid(self, luma: Tensor) -> Tensor:
+        height, width = luma.shape[2:]
+        rows = self.grid[0].repeat(1, -(-width // GRID))[:, None, :width]
+        columns = self.grid[1].repeat(1, -(-height // GRID))[:, :height, None]
+        across, down = (
+            d.mul(w).sum(1, keepdim=True) for d, w in zip(_along(luma), (rows, columns), strict=True)
+        )
+        return GRID_UNIT * (across + down)
+
+    def basis(self, luma: Tensor, residual: Tensor, step: Tensor) -> Tensor:
+        """(N, COUNT, H, W): what weights of 1 add; arguments as for `forward`."""
+        narrow, wide = _moved(luma, step)
+        around = _convolved(luma[:, :1], _kernels(AROUND, REACH))
+        parts = around, _clipped(luma, step), narrow, wide, _convolved(wide, _kernels(NEXT, 1))
+        plain = torch.cat(parts, 1)
+        return torch.cat((torch.einsum("nkyx,kj->njyx", plain, self.mix), residual), 1)
+
+
+def grid_basis(luma: Tensor) -> Tensor:
+    """(N, 2 * len(ALONG) * GRID, H, W): what each of the grid's weights adds, if it is 1."""
+    height, width = luma.shape[2:]
+    across, down = _along(luma)
+    places = torch.arange(GRID)[:, None, None]
+    columns = (torch.arange(width)[None, None] % GRID == places).to(luma)
+    rows = (torch.arange(height)[None, :, None] % GRID == places).to(luma)
+    parts = [d[:, :, None] * own for d, own in ((across, columns), (down, rows))]
+    return GRID_UNIT * torch.cat([part.flatten(1, 2) for part in parts], 1)
+
+
+def classes(luma: Tensor, step: Tensor, whole: bool = True) -> Tensor:
+    """(N, H, W): the class of each sample, 0..CLASSES - 1; arguments as for `Taps.forward`.
+
+    whole: of every sample; otherwise of every block, (N, ceil(H / BLOCK), ceil(W / BLOCK)).
+    """
+    height, width = luma.shape[2:]
+    own = luma[:, :1]
+    across = F.pad((own[..., 1:] - own[..., :-1]).abs(), (0, 1, 0, 0), mode="replicate")
+    down = F.pad((own[..., 1:, :] - own[..., :-1, :]).abs(), (0, 0, 0, 1), mode="replicate")
+    moving = (luma[:, 1:] - own).abs().mean(1, keepdim=True)
+    measures = torch.cat(((across + down) / 2, moving), 1) / step
+    blocks = F.avg_pool2d(measures, BLOCK, ceil_mode=True)
+    # Blocks alone would flicker between classes.
+    blocks = F.avg_pool2d(blocks, 3, 1, 1, count_include_pad=False)
+    active, moved = (
+        torch.bucketize(measure.contiguous(), torch.tensor(ends, device=luma.device))
+        for measure, ends in zip(blocks.unbind(1), (ACTIVE, MOVING), strict=True)
+    )
+    found = active * (len(MOVING) + 1) + moved
+    if not whole:
+        return found
+    return found.repeat_interleave(BLOCK, 1).repeat_interleave(BLOCK, 2)[:, :height, :width]
+
+
+def _clipped(luma: Tensor, step: Tensor) -> Tensor:
+    """(N, len(CLIPS) * len(NEXT), H, W): sums of the differences to next samples, clipped at both widths."""
+    pairs = _convolved(luma[:, :1], _kernels(NEXT, 1))
+    return torch.cat([torch.minimum(torch.maximum(pairs, -c * step), c * step) for c in CLIPS], 1)
+
+
+def _moved(luma: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
+    """(N, 1, H, W) each: sums of the differences to neighbours, clipped at both widths."""
+    apart = luma[:, 1:] - luma[:, :1]
+    narrow, wide = (
+        torch.minimum(torch.maximum(apart, -c * step), c * step).sum(1, keepdim=True) for c in CLIPS
+    )
+    return narrow, wide
+
+
+def _along(luma: Tensor) -> tuple[Tensor, Tensor]:
+    """(N, len(ALONG), H, W) each: differences to samples along the row, and along the column."""
+    own = luma[:, :1]
+    height, width = own.shape[2:]
+    reach = max(ALONG)
+    wide = F.pad(own, (reach, reach, 0, 0), mode="replicate")
+    high = F.pad(own, (0, 0, reach, reach), mode="replicate")
+    across = torch.cat([wide[..., reach + d : reach + d + width] for d in ALONG], 1)
+    down = torch.cat([high[..., reach + d : reach + d + height, :] for d in ALONG], 1)
+    return across - own, down - own
+
+
+def _kernels(places: tuple[tuple[int, int], ...], reach: int) -> Tensor:
+    """(len(places), 1, side, side): a sample of a pair, and the other, less twice the one between them."""
+    kernels = torch.zeros(len(places), 1, 2 * reach + 1, 2 * reach + 1)
+    for kernel, (y, x) in zip(kernels[:, 0], places, strict=True):
+        kernel[reach + y, reach + x] += 1
+        kernel[reach - y, reach - x] += 1
+        kernel[reach, reach] -= 2
+    return kernels
+
+
+def _convolved(planes: Tensor, kernels: Tensor) -> Tensor:
+    reach = kernels.shape[2] // 2
+    padded = F.pad(planes, (reach, reach, reach, reach), mode="replicate")
+    return F.conv2d(padded, kernels.to(planes.device))
