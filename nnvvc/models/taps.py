@@ -130,8 +130,9 @@ def classes(luma: Tensor, step: Tensor, whole: bool = True) -> Tensor:
     """
     height, width = luma.shape[2:]
     own = luma[:, :1]
-    across = F.pad((own[..., 1:] - own[..., :-1]).abs(), (0, 1, 0, 0), mode="replicate")
-    down = F.pad((own[..., 1:, :] - own[..., :-1, :]).abs(), (0, 0, 0, 1), mode="replicate")
+    edged = F.pad(own, (0, 1, 0, 1), mode="replicate")
+    across = (edged[..., :-1, 1:] - own).abs()
+    down = (edged[..., 1:, :-1] - own).abs()
     moving = (luma[:, 1:] - own).abs().mean(1, keepdim=True)
     measures = torch.cat(((across + down) / 2, moving), 1) / step
     blocks = F.avg_pool2d(measures, BLOCK, ceil_mode=True)

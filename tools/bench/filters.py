@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 
+from nnvvc.codecs.neighbours import Placed
 from nnvvc.codecs.neural_filter import NeuralFilter
 from nnvvc.codecs.output_order import PictureFacts
 from nnvvc.codecs.people_filter import PeopleFilter, StillFilter
@@ -58,7 +59,7 @@ def filters(
             found[f"{name}, 8 bits"] = partial(eight, layer=3 * model.config.video)
     if scale == 1:
         people, still = PeopleFilter(used[registry.FILTER_PEOPLE], coded, source, qp), StillFilter()
-        found["people"] = lambda p: people(p, PictureFacts(3, ()))
+        found["people"] = lambda p: people(Placed(p, PictureFacts(3, ()), p, p))
         found["people, image codec, exact"] = lambda p: still(p, qp)
     return found
 

@@ -1,0 +1,82 @@
+"""Linear taps beside a filter's network."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nnvvc.models.restoration import RestorationConfig, RestorationFilter
+from nnvvc.models.tap_shapes import CLASSES, COUNT, GRID
+from nnvvc.models.taps import Taps, classes, grid_basis
+
+STEP = torch.full((1, 1, 1, 1), 0.02)
+
+
+def planes(height: int, width: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """A picture among its neighbours, and what a network would add to it."""
+    generator = torch.Generator().manual_seed(seed)
+    smooth = torch.rand(1, 1, height, width, generator=generator).cumsum(3) / width
+    noise = 0.02 * torch.rand(1, 3, height, width, generator=generator)
+    return smooth + noise, 0.01 * torch.randn(1, 1, height, width, generator=generator)
+
+
+def taps(seed: int, *, alike: bool = False) -> Taps:
+    torch.manual_seed(seed)
+    found = Taps().requires_grad_(False)
+    found.weight.normal_(0, 0.2)
+    found.grid.normal_(0, 0.2)
+    found.mix.normal_(0, 0.2)
+    if alike:
+        found.weight[1:] = 0
+    return found
+
+
+@given(st.integers(1, 41), st.integers(1, 41), st.integers(0, 9), st.booleans())
+def test_loops_do_what_planes_do(height: int, width: int, seed: int, alike: bool) -> None:
+    luma, residual = planes(height, width, seed)
+    found = taps(seed, alike=alike)
+    quick = found(luma, residual, STEP)
+    found.requires_grad_(True)
+    assert torch.allclose(quick, found(luma, residual, STEP), atol=1e-5)
+
+
+def test_what_is_added_is_the_sum_of_the_basis() -> None:
+    luma, residual = planes(24, 40)
+    found = taps(1)
+    own = (found.weight[:1] + found.weight[1:])[classes(luma, STEP)]
+    expected = (found.basis(luma, residual, STEP) * own.permute(0, 3, 1, 2)).sum(1, keepdim=True)
+    on_grid = (grid_basis(luma) * found.grid.view(1, -1, 1, 1)).sum(1, keepdim=True)
+    assert found.weight.shape == (1 + CLASSES, COUNT)
+    assert torch.allclose(found(luma, residual, STEP), expected + on_grid, atol=1e-5)
+
+
+def test_blocks_are_told_apart_by_detail_and_by_motion() -> None:
+    luma = torch.full((1, 3, 64, 96), 0.5)
+    luma[:, :, :, 32:64] += 0.1 * (torch.arange(32) % 2)
+    luma[:, 1:, :, 64:] += 0.1
+    found = classes(luma, STEP)
+    flat, busy, moving = found[0, 32, 8].item(), found[0, 32, 48].item(), found[0, 32, 88].item()
+    assert len({flat, busy, moving}) == 3 and flat == 0
+    assert found.shape == (1, 64, 96) and found.max() < CLASSES
+
+
+def test_grid_taps_go_by_the_place_in_a_block() -> None:
+    found = Taps().requires_grad_(False)
+    assert found.idle
+    found.grid[0, 2, 3] = 1.0
+    assert not found.idle
+    luma = torch.arange(32).float().repeat(1, 3, 8, 1)
+    changed = found(luma, torch.zeros(1, 1, 8, 32), STEP)[0, 0, 4].nonzero()[:, 0]
+    assert changed.tolist() == list(range(3, 32, GRID))
+
+
+@pytest.mark.parametrize("layer", [0.0, 2.0])
+def test_key_pictures_have_no_taps(layer: float) -> None:
+    torch.manual_seed(0)
+    model = RestorationFilter(RestorationConfig((4, 4, 4), (0, 0, 0), neighbours=2)).requires_grad_(False)
+    luma, _ = planes(32, 48)
+    given_to = luma, torch.zeros(1, 2, 16, 24), torch.tensor([30.0]), torch.tensor([layer])
+    before = model(*given_to)[0]
+    model.taps.weight.fill_(0.5)
+    assert np.array_equal(before.numpy(), model(*given_to)[0].numpy()) == (layer == 0)
