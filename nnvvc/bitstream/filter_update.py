@@ -21,7 +21,11 @@ FILTER_UPDATE = Structure(
             when="block_map_flag",
             meaning="1 for each 128x128 block where the filter is off",
         ),
-        Field("numbers", "rest", meaning="what is added to the biases, in the order of the network's layers"),
+        Field(
+            "numbers",
+            "rest",
+            meaning="weights of taps, then what is added to the biases, in the network's order",
+        ),
     ),
     source=(
         "of this format: what the URI of an SEI message 210 with the tag `tag:nnvvc,2026:update` has behind "

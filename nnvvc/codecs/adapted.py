@@ -20,7 +20,7 @@ from nnvvc.bitstream.parameter_sets import ParameterSets
 from nnvvc.bitstream.sei import write_sei
 from nnvvc.codecs.filter_updates import update_messages
 from nnvvc.codecs.filtering import filter_in, key_slice_qp
-from nnvvc.codecs.fitting import BEFORE, Fitting, best_fit
+from nnvvc.codecs.fitting import BEFORE, Bits, Fitting, best_fit
 from nnvvc.codecs.machine_fitting import MachineFitting
 from nnvvc.codecs.neighbours import Placed, Placing
 from nnvvc.codecs.output_order import OutputOrder
@@ -110,6 +110,8 @@ class AdaptedMuxer:
         self._sequence = 0
         self._placed = 0
         self._state, self._fitted = BEFORE, 0
+        self._frames = header.source.frames
+        self._bits, self._spent = 0, 0
 
     def add(self, unit: AccessUnit, *, complete: bool = True) -> None:
         """Write an access unit, in decoding order, as `Muxer.add` does. It must come before its picture."""
@@ -183,12 +185,21 @@ class AdaptedMuxer:
         if group.samples:
             assert isinstance(self._key_qp, int)
             before = self._state if group.sequence == self._fitted else BEFORE
-            fit = best_fit(self._fitting, group.samples, self._key_qp, group.bits, before, self._seconds)
+            bits = Bits(group.bits, self._later_bits(group), self._bits, self._spent)
+            fit = best_fit(self._fitting, group.samples, self._key_qp, bits, before, self._seconds)
             if fit.update is not None:
+                self._spent += fit.bits
                 messages = update_messages(fit.update, self._fitting.number, self._fitting.resampling)
                 group.carrier.insert(write_sei(messages))
             self._state, self._fitted = fit.state, group.sequence
+        self._bits += group.bits
         self._muxer.complete(group.carrier)
+
+    def _later_bits(self, group: _Group) -> int:
+        """Of whole groups that follow in the same coded video sequence, if they are like this one."""
+        if self._frames is None or (group.closed and group.sequence > 1):
+            return 0
+        return max(0, self._frames - self._placed) // group.frames * group.bits
 
 
 class Adaptation:

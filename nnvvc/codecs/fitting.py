@@ -25,6 +25,9 @@ ROUNDING = 0.35
 QUICK_SAMPLES = 4
 """Pictures that step sizes are compared on."""
 
+CARRIED_ON = 0.5
+"""How much of what an update gains in its group it is taken to gain in the groups after it."""
+
 _START_CODE = 4
 
 Sample = TypeVar("Sample")
@@ -55,7 +58,7 @@ class Fitting(Protocol[Sample]):
         """Step indices that are tried for an update."""
 
     def largest_share(self, key_qp: int) -> float:
-        """Of a group's bits that an update may take."""
+        """Of a stream's bits that updates may take."""
 
     def sample(self, found: Placed, original: Picture) -> Sample:
         """found: a picture as decoded, at its coded size."""
@@ -88,6 +91,27 @@ BEFORE = State()
 
 
 @dataclass(frozen=True)
+class Bits:
+    """Of a group of pictures; of those after it, which an update holds for too, as far as is known; of those
+    before it, and of the updates among them.
+    """
+
+    group: int
+    later: int = 0
+    before: int = 0
+    spent: int = 0
+
+    @property
+    def valued(self) -> float:
+        """What an update's gain is a share of."""
+        return self.group + CARRIED_ON * self.later
+
+    def room(self, share: float) -> float:
+        """What is left for an update where all of them may take a share of the whole."""
+        return share * (self.before + self.group + self.later) - self.spent
+
+
+@dataclass(frozen=True)
 class Fit:
     """A filter for a group of pictures. gain: over none, a share of the bits. update: to be sent, if any, in
     so many bits.
@@ -98,9 +122,9 @@ class Fit:
     update: FilterUpdate | None = None
     bits: int = 0
 
-    def worth(self, group_bits: int) -> float:
+    def worth(self, bits: Bits) -> float:
         """In bits."""
-        return group_bits * self.gain - self.bits
+        return bits.valued * self.gain - self.bits
 
 
 def _bits(fitting: Fitting[Any], update: FilterUpdate) -> int:
@@ -113,7 +137,7 @@ def best_fit(
     fitting: Fitting[Sample],
     samples: Sequence[Sample],
     key_qp: int,
-    group_bits: int,
+    bits: Bits,
     before: State,
     seconds: float,
 ) -> Fit:
@@ -133,15 +157,15 @@ def best_fit(
         found.append(Fit(State(Change(unchanged), zeros), plain, base, _bits(fitting, base)))
         found.append(Fit(before, fitting.gain(samples, key_qp, before.change)))
     if seconds > 0:
-        found += _fitted(fitting, samples, key_qp, group_bits, before, seconds)
-    return max(found, key=lambda fit: fit.worth(group_bits))
+        found += _fitted(fitting, samples, key_qp, bits, before, seconds)
+    return max(found, key=lambda fit: fit.worth(bits))
 
 
 def _fitted(
     fitting: Fitting[Sample],
     samples: Sequence[Sample],
     key_qp: int,
-    group_bits: int,
+    bits: Bits,
     before: State,
     seconds: float,
 ) -> Iterator[Fit]:
@@ -150,10 +174,10 @@ def _fitted(
     if before.change is not None:
         start = before.change.biases.copy()
     candidates = fitting.candidates(samples, key_qp, start, seconds)
-    found = [_rounded(fitting, samples, key_qp, group_bits, before, candidate) for candidate in candidates]
+    found = [_rounded(fitting, samples, key_qp, bits, before, candidate) for candidate in candidates]
     if not any(found):
         return
-    fit = max((fit for fit in found if fit is not None), key=lambda fit: fit.worth(group_bits))
+    fit = max((fit for fit in found if fit is not None), key=lambda fit: fit.worth(bits))
     yield fit
     if fitting.map_shape is not None:
         assert fit.update is not None and fit.state.change is not None
@@ -169,7 +193,7 @@ def _rounded(
     fitting: Fitting[Sample],
     samples: Sequence[Sample],
     key_qp: int,
-    group_bits: int,
+    bits: Bits,
     before: State,
     candidate: Candidate,
 ) -> Fit | None:
@@ -180,16 +204,16 @@ def _rounded(
     for step_idx in fitting.steps:
         numbers = numbers_of(candidate.values, step_idx, ROUNDING)
         update = _smaller_update(step_idx, numbers, before.numbers)
-        bits = _bits(fitting, update)
-        if bits > fitting.largest_share(key_qp) * group_bits or not any(numbers):
+        cost = _bits(fitting, update)
+        if cost > bits.room(fitting.largest_share(key_qp)) or not any(numbers):
             continue
         values = biases_of(numbers, step_idx)
         if candidate.gain is None:
             gain = fitting.gain(few, key_qp, Change(values))
         else:
             gain = fitting.worth_of(candidate.gain(values))
-        if best is None or group_bits * gain - bits > best[0]:
-            best = group_bits * gain - bits, update, (step_idx, numbers)
+        if best is None or bits.valued * gain - cost > best[0]:
+            best = bits.valued * gain - cost, update, (step_idx, numbers)
     if best is None:
         return None
     _, update, (step_idx, numbers) = best

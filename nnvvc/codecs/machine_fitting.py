@@ -27,7 +27,7 @@ CARRIED_OVER = 0.5
 """How much of what the loss networks gain others do."""
 
 LARGEST_SHARE = 0.1
-"""What an update may take of a group's bits."""
+"""What updates may take of the bits."""
 
 
 @dataclass(frozen=True)

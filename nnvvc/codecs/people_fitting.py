@@ -23,7 +23,7 @@ RATE_PER_DECIBEL = 0.2
 
 
 LARGEST_SHARE, LOW_RATE_QP = 0.0145, 30
-"""What an update may take of a group's bits from this slice QP of key pictures on; below, four times it."""
+"""What updates may take of the bits from this slice QP of key pictures on; below, four times it."""
 
 
 class PeopleFitting:

@@ -18,7 +18,7 @@ from nnvvc.bitstream.nal import join_annex_b, split_annex_b
 from nnvvc.bitstream.sei import SeiMessage, SeiType, nnpf_activation
 from nnvvc.codecs import adapted, people_fitting
 from nnvvc.codecs.filter_updates import UPDATE_TAG, FilterState, changed, update_messages
-from nnvvc.codecs.fitting import BEFORE, best_fit
+from nnvvc.codecs.fitting import BEFORE, Bits, best_fit
 from nnvvc.codecs.output_order import OutputOrder, PictureFacts
 from nnvvc.codecs.people_filter import filtered_planes
 from nnvvc.codecs.people_fitting import RATE_PER_DECIBEL, PeopleFitting, blocks_off
@@ -88,7 +88,7 @@ def samples(shift: float, noise: float = 0.01) -> list[Sample]:
 
 def test_a_group_gets_the_update_that_pays() -> None:
     model, group = identity(), samples(0.02)
-    fit = best_fit(fitted(model), group, QP, 400_000, BEFORE, 2.0)
+    fit = best_fit(fitted(model), group, QP, Bits(400_000), BEFORE, 2.0)
     assert fit.update is not None and fit.gain > 0.2 * RATE_PER_DECIBEL
     count = Adaptable(model).count
     on, change = following(count, (160, 96)).follow(shown(activation(updated=True), *sent(fit.update)))
@@ -99,24 +99,24 @@ def test_a_group_gets_the_update_that_pays() -> None:
     filtered = [filtered_planes(filtered_by, (s.luma, s.chroma), qp, s.layer) for s in group]
     assert RATE_PER_DECIBEL * decibels(group, filtered) == pytest.approx(fit.gain)
     # What is in force needs no message.
-    again = best_fit(fitted(model), group, QP, 400_000, fit.state, 0.0)
+    again = best_fit(fitted(model), group, QP, Bits(400_000), fit.state, 0.0)
     assert again.update is None and again.gain == pytest.approx(fit.gain)
 
 
 def test_an_update_that_does_not_pay_is_not_sent() -> None:
-    fit = best_fit(fitted(identity()), samples(0.02), QP, 5_000, BEFORE, 0.5)
+    fit = best_fit(fitted(identity()), samples(0.02), QP, Bits(5_000), BEFORE, 0.5)
     assert fit.update is None and fit.bits == 0
 
 
 def test_a_filter_that_hurts_is_off() -> None:
     model = identity()
     model.head.bias[:4] = 1.0
-    fit = best_fit(fitted(model), samples(0.0), QP, 400_000, BEFORE, 0.0)
+    fit = best_fit(fitted(model), samples(0.0), QP, Bits(400_000), BEFORE, 0.0)
     assert fit.gain == 0 and fit.update is not None and fit.bits < 8 * 100
     assert fit.state.change is not None and fit.state.change.off is not None and fit.state.change.off.all()
     # Base is right again: that is an update too.
     model.head.bias[:] = 0
-    back = best_fit(fitted(model), samples(0.02), QP, 40_000_000, fit.state, 1.0)
+    back = best_fit(fitted(model), samples(0.02), QP, Bits(40_000_000), fit.state, 1.0)
     assert back.update is not None and back.state.change is not None and back.state.change.off is None
 
 

@@ -19,7 +19,7 @@ from nnvvc.bitstream.nal import join_annex_b, split_annex_b
 from nnvvc.bitstream.sei import NNPF_CHARACTERISTICS, SeiType, read_payload_of
 from nnvvc.codecs import adapted, machine_fitting
 from nnvvc.codecs.filter_updates import UPDATE_TAG, Change, FilterState, update_messages
-from nnvvc.codecs.fitting import BEFORE, best_fit
+from nnvvc.codecs.fitting import BEFORE, Bits, best_fit
 from nnvvc.codecs.machine_fitting import MachineFitting
 from nnvvc.codecs.neighbours import Placed
 from nnvvc.codecs.output_order import OutputOrder, PictureFacts
@@ -78,11 +78,11 @@ def test_biases_are_fitted_to_what_networks_see(scale: Fraction) -> None:
     pair = darker(width, height, 60), darker(SOURCE.width, SOURCE.height, 0)
     samples = [fit.sample(Placed(pair[0], PictureFacts(layer)), pair[1]) for layer in (1, 2, 3)]
     assert fit.gain(samples, QP, None) == pytest.approx(0, abs=0.02)
-    found = best_fit(fit, samples, QP, 10**6, BEFORE, 1.5)
+    found = best_fit(fit, samples, QP, Bits(10**6), BEFORE, 1.5)
     assert found.update is not None and found.gain > 0.2
     # What is in force needs no message, and what costs more than it is worth is not sent.
-    assert best_fit(fit, samples, QP, 10**6, found.state, 0.0).update is None
-    assert best_fit(fit, samples, QP, 1000, BEFORE, 0.2).update is None
+    assert best_fit(fit, samples, QP, Bits(10**6), found.state, 0.0).update is None
+    assert best_fit(fit, samples, QP, Bits(1000), BEFORE, 0.2).update is None
 
 
 def test_pictures_too_small_for_networks_are_left_alone() -> None:
