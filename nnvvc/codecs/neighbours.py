@@ -34,7 +34,8 @@ class Placing:
 
     def push(self, picture: Picture, facts: PictureFacts) -> Placed | None:
         """The picture before this one, if there was one."""
-        begins = facts.layer == 0
+        # A coded video sequence may begin with pictures that are shown before its key picture.
+        begins = facts.layer == 0 or facts.begins
         last = self._finished(None if begins else picture)
         self._before = None if begins or self._current is None else self._current[0]
         self._current = picture, facts
