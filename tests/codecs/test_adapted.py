@@ -118,7 +118,7 @@ def test_a_filter_that_hurts_is_off() -> None:
     assert fit.state.change is not None and fit.state.change.off is not None and fit.state.change.off.all()
     # Base is right again: that is an update too.
     model.head.bias[:] = 0
-    back = best_fit(fitted(model), samples(0.02), QP, Bits(40_000_000), fit.state, 1.0)
+    back = best_fit(fitted(model), samples(0.02), QP, Bits(40_000_000), fit.state, 4.0)
     assert back.update is not None and back.state.change is not None and back.state.change.off is None
 
 
