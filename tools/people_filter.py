@@ -31,6 +31,7 @@ from nnvvc.options import DecodeOptions, EncodeOptions
 from nnvvc.picture import Chroma, Picture, PictureFormat, VideoFormat
 from nnvvc.vvc import tools as vvc_tools
 from nnvvc.vvc.tools import FFmpegEncoder, VvcSettings
+from tools.bench.plain_vvc import lengthened
 
 FILTERS = ("none", "base", "adapt")
 METRICS = {"psnr_y": "Y", "psnr_u": "U", "psnr_v": "V", "vmaf": "VMAF"}
@@ -62,8 +63,7 @@ def clip_of(path: Path, frames: int) -> tuple[list[Picture], VideoFormat]:
     with open_source(path) as source:
         fps = source.format.fps
         pictures = [p.with_chroma(Chroma.C420) for _, p in zip(range(frames), source, strict=False)]
-    order = [*range(len(pictures)), *range(len(pictures) - 2, 0, -1)]
-    shown = [pictures[order[i % len(order)]] for i in range(frames)]
+    shown = list(lengthened(pictures, frames))
     return shown, VideoFormat(shown[0].format, fps, frames)
 
 

@@ -1,4 +1,4 @@
-"""The filter for people, fitted to a group of pictures: by its biases alone, in streams.
+"""The filter for people, fitted to a group of pictures: by biases, and by taps (`adapt.taps`).
 
 Biases are few and need no more multiplications in the decoder (Lam et al., ACM MM 2020, arXiv 2007.14267).
 """

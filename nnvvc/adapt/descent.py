@@ -19,7 +19,7 @@ Values = NDArray[np.float32]
 @dataclass(frozen=True)
 class Candidate:
     """Values that an update may be made of. gain: what values near them gain, where filtering need not tell:
-    decibels.
+    in decibels or, to an encoder, as a share of the bits.
     """
 
     values: Values

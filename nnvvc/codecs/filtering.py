@@ -117,7 +117,7 @@ def announcement(used: ModelReference, scale: Fraction, updated: bool = False) -
 
     updated: the filter is active with the updates that will follow.
     """
-    parameters, kmac = _complexity(used, scale)
+    parameters, kmac, neighbours = _facts(used, scale)
     resampling = scale != 1
     resolution = {
         "pic_width_num_minus1": scale.denominator - 1,
@@ -125,7 +125,6 @@ def announcement(used: ModelReference, scale: Fraction, updated: bool = False) -
         "pic_height_num_minus1": scale.denominator - 1,
         "pic_height_denom_minus1": scale.numerator - 1,
     }
-    neighbours = _neighbours(used)
     inputs = {
         "num_input_pics_minus1": neighbours,
         # The picture itself is what comes out; those around it only help.
@@ -171,25 +170,19 @@ def announcement(used: ModelReference, scale: Fraction, updated: bool = False) -
     )
 
 
-def _neighbours(used: ModelReference) -> int:
-    """Pictures that go in beside the one that is filtered."""
-    from nnvvc.models.restoration import load_restoration
-
-    return load_restoration(weights_of(used)).config.neighbours if used.number == FILTER_PEOPLE else 0
-
-
-def _complexity(used: ModelReference, scale: Fraction) -> tuple[int, float]:
-    """Parameters, and thousands of multiplications per luma sample."""
+def _facts(used: ModelReference, scale: Fraction) -> tuple[int, float, int]:
+    """Parameters, thousands of multiplications per luma sample, and pictures beside the filtered one."""
     from nnvvc.models import filters, restoration
 
     model: nn.Module
+    neighbours = 0
     if used.number == FILTER_PEOPLE:
         model = people = restoration.load_restoration(weights_of(used))
-        kmac = restoration.kmac_per_pixel(people.config)
+        kmac, neighbours = restoration.kmac_per_pixel(people.config), people.config.neighbours
     else:
         model = machines = filters.load_filter(weights_of(used))
         kmac = filters.kmac_per_pixel(machines.config, filters.enlargement(scale))
-    return sum(p.numel() for p in model.parameters()), kmac
+    return sum(p.numel() for p in model.parameters()), kmac, neighbours
 
 
 def announce(unit: AccessUnit, messages: list[Messages], first: bool) -> None:

@@ -66,13 +66,13 @@ class Fitting(Protocol[Sample]):
     def candidates(
         self, samples: Sequence[Sample], key_qp: int, start: Values, seconds: float
     ) -> list[Candidate]:
-        """Better values than `start`, one or several. key_qp: slice QP of key pictures."""
+        """Better values than `start`, one or several; their gain, where it is known, is as `gain` has it.
+
+        key_qp: slice QP of key pictures.
+        """
 
     def gain(self, samples: Sequence[Sample], key_qp: int, change: Change | None) -> float:
         """What the filter so changed is worth over none: the share of the pictures' bits."""
-
-    def worth_of(self, decibels: float) -> float:
-        """The same of decibels of luma PSNR. Only asked for where candidates tell their gain."""
 
     def off(self, samples: Sequence[Sample], key_qp: int, change: Change) -> BlockMap:
         """1 for each block where it makes pictures worse. Only asked for where there is a `map_shape`."""
@@ -174,10 +174,10 @@ def _fitted(
     if before.change is not None:
         start = before.change.biases.copy()
     candidates = fitting.candidates(samples, key_qp, start, seconds)
-    found = [_rounded(fitting, samples, key_qp, bits, before, candidate) for candidate in candidates]
-    if not any(found):
+    rounded = (_rounded(fitting, samples, key_qp, bits, before, candidate) for candidate in candidates)
+    fit = max((fit for fit in rounded if fit is not None), key=lambda fit: fit.worth(bits), default=None)
+    if fit is None:
         return
-    fit = max((fit for fit in found if fit is not None), key=lambda fit: fit.worth(bits))
     yield fit
     if fitting.map_shape is not None:
         assert fit.update is not None and fit.state.change is not None
@@ -211,7 +211,7 @@ def _rounded(
         if candidate.gain is None:
             gain = fitting.gain(few, key_qp, Change(values))
         else:
-            gain = fitting.worth_of(candidate.gain(values))
+            gain = candidate.gain(values)
         if best is None or bits.valued * gain - cost > best[0]:
             best = bits.valued * gain - cost, update, (step_idx, numbers)
     if best is None:

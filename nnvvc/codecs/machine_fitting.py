@@ -90,8 +90,5 @@ class MachineFitting:
         left = [s.loss(apply(s.picture, s.planes.layer)) / max(s.unfiltered, 1e-9) for s in judged]
         return CARRIED_OVER * (1 - float(np.mean(left))) / EXCHANGE
 
-    def worth_of(self, decibels: float) -> float:
-        raise NotImplementedError("what the filter for machines gains is not known without filtering")
-
     def off(self, samples: Sequence[MachineSample], key_qp: int, change: Change) -> BlockMap:
         raise NotImplementedError("the filter for machines is on everywhere")

@@ -1,6 +1,7 @@
 """The filter for people, fitted to pictures: by squared error, and off in the blocks where it hurts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -20,7 +21,6 @@ from nnvvc.picture import Chroma, Picture, PictureFormat
 
 RATE_PER_DECIBEL = 0.2
 """Share of a stream's bits that a decibel is worth: what it costs to gain one by a lower QP."""
-
 
 LARGEST_SHARE, LOW_RATE_QP = 0.0145, 30
 """What updates may take of the bits from this slice QP of key pictures on; below, four times it."""
@@ -49,10 +49,8 @@ class PeopleFitting:
     def candidates(
         self, samples: Sequence[Sample], key_qp: int, start: Values, seconds: float
     ) -> list[Candidate]:
-        return optimise(self._adaptable, samples, key_qp, start, seconds)
-
-    def worth_of(self, decibels: float) -> float:
-        return RATE_PER_DECIBEL * decibels
+        found = optimise(self._adaptable, samples, key_qp, start, seconds)
+        return [replace(c, gain=c.gain and _worth(c.gain)) for c in found]
 
     def gain(self, samples: Sequence[Sample], key_qp: int, change: Change | None) -> float:
         return RATE_PER_DECIBEL * decibels(samples, self._filtered(samples, key_qp, change))
@@ -65,6 +63,11 @@ class PeopleFitting:
         model = self._adaptable.model if change is None else changed(self._adaptable, change)
         off = None if change is None else change.off
         return [filtered_planes(model, (s.luma, s.chroma), qp, s.layer, off) for s in samples]
+
+
+def _worth(gain: Callable[[Values], float]) -> Callable[[Values], float]:
+    """The same as a share of the bits."""
+    return lambda values: RATE_PER_DECIBEL * gain(values)
 
 
 def blocks_off(samples: Sequence[Sample], filtered: Sequence[Planes]) -> BlockMap:

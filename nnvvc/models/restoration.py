@@ -126,7 +126,7 @@ class RestorationFilter(nn.Module):
         residual = self.residual(padded, padded_chroma, step, condition(key_qp, layer))
         residual = residual.float() * (OUTPUT_UNIT * step)
         added = F.pixel_shuffle(residual[:, :4], 2)[..., :height, :width]
-        if self.config.neighbours and not self.taps.idle:
+        if self.config.neighbours and not self.training and not self.taps.idle:
             # In full precision: they weigh differences of samples, which have more bits than bfloat16.
             with torch.autocast(luma.device.type, enabled=False):
                 # Key pictures are of another kind, and of another quality.

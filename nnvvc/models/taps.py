@@ -36,15 +36,15 @@ class Taps(nn.Module):
     """weight: (1 + CLASSES, COUNT): common ones, and what each class adds. mix: (PLAIN, PLAIN), what weights
     of taps on samples are made of: taps are so much alike that they would have to be sent finely, mixed they
     need not be. That of the network's residual is the last one. grid: (2, len(ALONG), GRID), along rows and
-    along columns.
+    along columns. Neither is trained: encoders solve for them.
     """
 
     mix: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(1 + CLASSES, COUNT))
-        self.grid = nn.Parameter(torch.zeros(2, len(ALONG), GRID))
+        self.weight = nn.Parameter(torch.zeros(1 + CLASSES, COUNT), requires_grad=False)
+        self.grid = nn.Parameter(torch.zeros(2, len(ALONG), GRID), requires_grad=False)
         self.register_buffer("mix", torch.eye(PLAIN))
 
     @property
@@ -61,10 +61,7 @@ class Taps(nn.Module):
         """
         if not self.weight.requires_grad and luma.device.type == "cpu":
             return self._fast(luma, residual, step)
-        weight = self.weight[:1]
-        alike = not self.weight.requires_grad and not bool(self.weight[1:].any())
-        if not alike:
-            weight = weight + self.weight[1:]
+        weight = self.weight[:1] + self.weight[1:]
         mixed = weight[:, :PLAIN] @ self.mix.T
         around, clipped, moved, beside = torch.split(mixed, list(PARTS), 1)
         narrow, wide = _moved(luma, step)
@@ -75,11 +72,7 @@ class Taps(nn.Module):
         centre = F.pad(moved[:, 1, None, None], (1, 1, 1, 1))
         result = result + _convolved(wide, (kernels + centre)[:, None])
         result = result + narrow * moved[:, 0, None, None] + residual * weight[:, PLAIN, None, None]
-        if not alike:
-            result = result.gather(1, classes(luma, step)[:, None])
-        if self.grid.requires_grad or bool(self.grid.any()):
-            result = result + self._on_grid(luma)
-        return result
+        return result.gather(1, classes(luma, step)[:, None]) + self._on_grid(luma)
 
     def _fast(self, luma: Tensor, residual: Tensor, step: Tensor) -> Tensor:
         """`forward`, by loops."""
@@ -151,15 +144,13 @@ def classes(luma: Tensor, step: Tensor, whole: bool = True) -> Tensor:
 def _clipped(luma: Tensor, step: Tensor) -> Tensor:
     """(N, len(CLIPS) * len(NEXT), H, W): sums of the differences to next samples, clipped at both widths."""
     pairs = _convolved(luma[:, :1], _kernels(NEXT, 1))
-    return torch.cat([torch.minimum(torch.maximum(pairs, -c * step), c * step) for c in CLIPS], 1)
+    return torch.cat([pairs.clamp(-c * step, c * step) for c in CLIPS], 1)
 
 
 def _moved(luma: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
     """(N, 1, H, W) each: sums of the differences to neighbours, clipped at both widths."""
     apart = luma[:, 1:] - luma[:, :1]
-    narrow, wide = (
-        torch.minimum(torch.maximum(apart, -c * step), c * step).sum(1, keepdim=True) for c in CLIPS
-    )
+    narrow, wide = (apart.clamp(-c * step, c * step).sum(1, keepdim=True) for c in CLIPS)
     return narrow, wide
 
 

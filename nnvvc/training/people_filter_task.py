@@ -114,7 +114,7 @@ class CodedPatches:
         """rows: indices, (N,)."""
         rows = rows.to(self.layer.device)
         luma, chroma = to_planes(self.decoded[rows], PATCH)
-        beside = (self.beside[rows].float().view(-1, 2, PATCH, PATCH) - 64) / 876
+        beside = to_luma(self.beside[rows], PATCH)
         planes = [torch.cat((luma, beside), 1), chroma, *to_planes(self.original[rows], PATCH)]
         if mirrored:
             planes = [p.flip(3) for p in planes]
@@ -132,9 +132,13 @@ class CodedPatches:
 
 def to_planes(samples: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """Luma (N, 1, size, size) and chroma (N, 2, size / 2, size / 2) of rows of 10-bit samples."""
-    rows = samples.float()
-    luma = (rows[:, : size * size].view(-1, 1, size, size) - 64) / 876
-    return luma, (rows[:, size * size :].view(-1, 2, size // 2, size // 2) - 512) / 896
+    chroma = samples[:, size * size :].float().view(-1, 2, size // 2, size // 2)
+    return to_luma(samples[:, : size * size], size), (chroma - 512) / 896
+
+
+def to_luma(samples: Tensor, size: int) -> Tensor:
+    """(N, planes, size, size) of rows of 10-bit samples of as many planes."""
+    return (samples.float().view(len(samples), -1, size, size) - 64) / 876
 
 
 def error_left(planes: Tensor, wanted: Tensor, before: Tensor, floor: Tensor) -> Tensor:

@@ -14,7 +14,8 @@ QP = 37
 
 def model() -> RestorationFilter:
     torch.manual_seed(0)
-    found = RestorationFilter(RestorationConfig((4, 4, 4), (0, 0, 0), neighbours=2)).requires_grad_(False)
+    config = RestorationConfig((4, 4, 4), (0, 0, 0), neighbours=2)
+    found = RestorationFilter(config).eval().requires_grad_(False)
     found.taps.mix.mul_(0.1)
     return found
 

@@ -70,6 +70,7 @@ def test_a_few_steps_gain_decibels(coded: Path, tmp_path: Path) -> None:
     task.export(tmp_path, {})
     assert (tmp_path / "filter.json").exists()
     assert not torch.equal(task.model.taps.mix, torch.eye(PLAIN))
+    assert task.model.taps.idle
     again = PeopleFilterTask(str(coded), config=CONFIG, start=str(tmp_path / "filter.safetensors"))
     assert again.validate()["score"] == pytest.approx(task.validate()["score"], abs=0.05)
 
