@@ -13,10 +13,9 @@ from torch.func import functional_call
 from nnvvc.adapt.descent import Candidate, Values, descend
 from nnvvc.adapt.samples import Sample, errors_of
 from nnvvc.adapt.taps import solved
-from nnvvc.models.adaptable import TAPS, Adaptable
+from nnvvc.models.adaptable import GRID_TAPS, TAPS, Adaptable
 from nnvvc.models.precision import reduced_precision
 from nnvvc.models.restoration import RestorationFilter
-from nnvvc.models.tap_shapes import GRID
 
 CROP = 256
 """Side of the parts that a step looks at, luma samples."""
@@ -37,10 +36,10 @@ def optimise(
     seed: int = 0,
     learning_rate: float = LEARNING_RATE,
 ) -> list[Candidate]:
-    """Values with less squared error on the samples than `start`, after `seconds` of gradient steps at most:
-    what was found, and with fewer numbers that take bits, taps alone, and those taps that are common to all.
+    """Values with less squared error on the samples than `start`, after `seconds` of gradient steps at most.
 
-    Taps are solved for, before and after; without any there is only what was found.
+    Where there are taps, those of the base filter are solved for, and those of what was found: they gain most
+    of what there is to gain, and biases alone go for the same.
     """
     rng = np.random.default_rng(seed)
     errors = [errors_of(s, s.plain, s.chroma) for s in samples]
@@ -50,11 +49,11 @@ def optimise(
         parts = [samples[i] for i in chosen], [errors[i] for i in chosen]
         return _loss(adaptable, *parts, key_qp, change, rng)
 
+    descended = descend(loss, start, seconds, learning_rate)
     if TAPS not in adaptable.places:
-        return [Candidate(descend(loss, start, seconds, learning_rate))]
-    begun = solved(adaptable, samples, key_qp, start)
-    found = solved(adaptable, samples, key_qp, descend(loss, begun.best, seconds, learning_rate))
-    return [Candidate(s.best, s.decibels) for s in (found, begun)] + [Candidate(begun.alike, begun.decibels)]
+        return [Candidate(descended)]
+    solutions = [solved(adaptable, samples, key_qp, values) for values in (start, descended)]
+    return [Candidate(s.values, s.decibels, s.rounded) for s in solutions]
 
 
 def _loss(
@@ -70,8 +69,10 @@ def _loss(
     luma, chroma, wanted, wanted_chroma = (torch.cat(planes) for planes in zip(*parts, strict=True))
     layers = torch.tensor([float(s.layer) for s in samples])
     given = (luma, chroma, torch.full_like(layers, key_qp), layers)
+    # Without taps, which are solved for in the end.
+    changed = {n: p for n, p in adaptable.changed(change).items() if n not in (TAPS, GRID_TAPS)}
     with reduced_precision():
-        y, c = functional_call(adaptable.model, adaptable.changed(change), given)
+        y, c = functional_call(adaptable.model, changed, given)
     scale = torch.tensor(errors)
     left = (y - wanted).square().mean((1, 2, 3)) / scale[:, 0]
     left_chroma = (c - wanted_chroma).square().mean((1, 2, 3)) / scale[:, 1]
@@ -82,10 +83,8 @@ def _loss(
 def _part(sample: Sample, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     height, width = sample.luma.shape[2:]
     rows, columns = min(CROP, height // 2 * 2), min(CROP, width // 2 * 2)
-    # Where whole blocks of an earlier coding begin, for the taps that go by them.
     y, x = (
-        GRID * int(rng.integers((full - part) // GRID + 1))
-        for full, part in ((height, rows), (width, columns))
+        2 * int(rng.integers((full - part) // 2 + 1)) for full, part in ((height, rows), (width, columns))
     )
     big = (..., slice(y, y + rows), slice(x, x + columns))
     small = (..., slice(y // 2, (y + rows) // 2), slice(x // 2, (x + columns) // 2))

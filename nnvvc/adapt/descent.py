@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,12 +18,16 @@ Values = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Candidate:
-    """Values that an update may be made of. gain: what values near them gain, where filtering need not tell:
-    in decibels or, to an encoder, as a share of the bits.
+    """Values that an update may be made of.
+
+    gain: what values near them gain, where filtering need not tell: in decibels or, to an encoder, as a share
+    of the bits. rounded: takes them as whole multiples of a step, the step, the bits that a gain of 1 is
+    worth, and numbers to which differences can be coded, if any; gives better multiples.
     """
 
     values: Values
     gain: Callable[[Values], float] | None = None
+    rounded: Callable[[Sequence[int], float, float, Sequence[int] | None], Iterable[list[int]]] | None = None
 
 
 def descend(loss: Callable[[Tensor], Tensor], start: Values, seconds: float, learning_rate: float) -> Values:

@@ -1,19 +1,18 @@
 """The weights of a filter's taps that leave least squared error: solved for, not searched."""
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from nnvvc.adapt.descent import Values
+from nnvvc.adapt.quantise import Integers, Quadratic, Vector, rounded
 from nnvvc.adapt.samples import Sample, errors_of
 from nnvvc.models.adaptable import GRID_TAPS, TAPS, Adaptable
 from nnvvc.models.restoration import RestorationFilter, quantiser_step
-from nnvvc.models.tap_shapes import ALONG, CLASSES, COUNT, GRID
+from nnvvc.models.tap_shapes import ALONG, CLASSES, COUNT, GRID, LAYERS, SETS
 from nnvvc.models.taps import classes, grid_basis
 
 STRIP = 64
@@ -27,39 +26,49 @@ LOOKED_AT = 1 << 22
 
 GRID_COUNT = 2 * len(ALONG) * GRID
 
-Matrix = NDArray[np.floating[Any]]
-
 
 @dataclass(frozen=True)
-class Solutions:
-    """Values of an update with the best weights of taps. alike: with common ones only, which take the fewest
-    bits. decibels: luma PSNR that any weights are expected to gain, the other values being what they are.
-    """
+class Solution:
+    """Values of an update with the best weights of taps, the other values being what they are."""
 
-    best: Values
-    alike: Values
-    decibels: Callable[[Values], float]
+    values: Values
+    loss: Quadratic
+    places: NDArray[np.int64]
+
+    def decibels(self, values: Values) -> float:
+        """Luma PSNR that any weights are expected to gain, in values that are the same but for them."""
+        return self.loss.decibels(values[self.places].astype(np.float64))
+
+    def rounded(
+        self, numbers: Sequence[int], step: float, bits_per_decibel: float, before: Sequence[int] | None
+    ) -> Iterator[list[int]]:
+        """Numbers, those of taps replaced by ones that gain about as much in fewer bits; see `quantise`.
+
+        before: numbers that they can be coded as differences to.
+        """
+        best = self.values[self.places].astype(np.float64)
+        # Neither beginning is always the better one.
+        tried: list[tuple[Vector, Integers | None]] = [(best, None), (np.zeros_like(best), None)]
+        if before is not None:
+            known = np.array(before)[self.places]
+            tried += [(best, known), (known * step, known)]
+        for begin, origin in tried:
+            found = np.array(numbers)
+            found[self.places] = rounded(self.loss, begin, step, bits_per_decibel, origin)
+            yield found.tolist()
 
 
 @torch.inference_mode()
 def solved(
     adaptable: Adaptable[RestorationFilter], samples: Sequence[Sample], key_qp: float, start: Values
-) -> Solutions:
+) -> Solution:
     """`start`, with the best weights of taps on the samples, of a filter that has some."""
-    taps, grid_taps = adaptable.places[TAPS], adaptable.places[GRID_TAPS]
-
-    def with_taps(weights: Weights) -> Values:
-        values = start.copy()
-        values[taps] = np.concatenate((weights.common, weights.own.ravel()))
-        values[grid_taps] = weights.grid
-        return values
-
-    def decibels(values: Values) -> float:
-        common, own = np.split(values[taps].astype(np.float64), [COUNT])
-        return equations.decibels(Weights(common, own.reshape(CLASSES, COUNT), values[grid_taps]))
-
-    nothing = Weights(np.zeros(COUNT), np.zeros((CLASSES, COUNT)), np.zeros(GRID_COUNT))
-    model = adaptable.applied(torch.from_numpy(with_taps(nothing)))
+    places = np.concatenate(
+        [np.arange(adaptable.places[n].start, adaptable.places[n].stop) for n in (TAPS, GRID_TAPS)]
+    )
+    values = start.copy()
+    values[places] = 0
+    model = adaptable.applied(torch.from_numpy(values))
     qp = torch.tensor([float(key_qp)])
     step = quantiser_step(qp)[:, None, None, None]
     every = -(-sum(sample.wanted.numel() for sample in samples) // LOOKED_AT)
@@ -67,27 +76,21 @@ def solved(
     for sample in samples:
         filtered = model(sample.luma, sample.chroma, qp, torch.tensor([float(sample.layer)]))[0]
         equations.add(model, sample, filtered, step)
-    found = [with_taps(equations.solution(alike)) for alike in (False, True)]
-    return Solutions(found[0], found[1], decibels)
-
-
-class Weights(NamedTuple):
-    """common: (COUNT,). own: (CLASSES, COUNT), what classes add. grid: (GRID_COUNT,)."""
-
-    common: Matrix
-    own: Matrix
-    grid: Matrix
+    loss = equations.loss()
+    ridge = np.repeat((COMMON_RIDGE, RIDGE), (COUNT, len(loss.against) - COUNT))
+    values[places] = np.linalg.solve(loss.square + np.diag(ridge), loss.against)
+    return Solution(values, loss, places)
 
 
 class NormalEquations:
-    """Sums over samples, class by class, of products of what taps add, and of that with what is left to add.
-    Every picture's error counts alike. every: strip to look at, others in the next picture.
+    """Sums over samples, by class and layer, of products of what taps add, and of that with what is left to
+    add. Every picture's error counts alike. every: strip to look at, others in the next picture.
     """
 
     def __init__(self, every: int = 1) -> None:
         self._every = every
-        size = COUNT + GRID_COUNT
-        self._square, self._against = np.zeros((CLASSES, size, size)), np.zeros((CLASSES, size))
+        kinds, size = (LAYERS, CLASSES), COUNT + GRID_COUNT
+        self._square, self._against = np.zeros((*kinds, size, size)), np.zeros((*kinds, size))
         self._pictures, self._left = 0, 0.0
 
     def add(
@@ -96,6 +99,11 @@ class NormalEquations:
         """filtered: luma that the filter makes of the sample without its taps."""
         left, residual = sample.wanted - filtered, filtered - sample.plain
         scale = (errors_of(sample, sample.plain, sample.chroma)[0] * left.numel()) ** -0.5
+        self._left += float((scale * left).square().sum())
+        self._pictures += 1
+        if not sample.layer:
+            return
+        layer = min(sample.layer, LAYERS) - 1
         numbers = classes(sample.luma, step)
         for row in range(STRIP * (self._pictures % self._every), left.shape[2], STRIP * self._every):
             part = (..., slice(row, row + STRIP), slice(None))
@@ -106,40 +114,25 @@ class NormalEquations:
             for number in np.unique(found.numpy()).tolist():
                 places = torch.nonzero(found == number)[:, 0]
                 some = basis[:, places]
-                self._square[number] += (some @ some.T).double().numpy()
-                self._against[number] += (some @ wanted[places]).double().numpy()
-        self._left += float((scale * left).square().sum())
-        self._pictures += 1
+                self._square[layer, number] += (some @ some.T).double().numpy()
+                self._against[layer, number] += (some @ wanted[places]).double().numpy()
 
-    def decibels(self, weights: Weights) -> float:
-        """Expected of weights, over the pictures without the filter."""
+    def loss(self) -> Quadratic:
+        """The mean share of the pictures' errors that is left, of weights in the order of `Taps`."""
         share = self._every / self._pictures
-        left = self._left / self._pictures
-        for square, against, own in zip(self._square, self._against, weights.own, strict=True):
-            whole = np.concatenate((weights.common + own, weights.grid))
-            left += share * float(whole @ square @ whole - 2 * whole @ against)
-        return -10 * math.log10(max(left, 1e-3))
-
-    def solution(self, alike: bool) -> Weights:
-        """The best weights. alike: of all those whose classes add nothing."""
-        share = self._every / self._pictures
-        square, against = share * self._square, share * self._against
-        whole, one = square.sum(0), against.sum(0)
-        if alike:
-            ridge = np.repeat((COMMON_RIDGE, RIDGE), (COUNT, GRID_COUNT))
-            found = np.linalg.solve(whole + np.diag(ridge), one)
-            return Weights(found[:COUNT], np.zeros((CLASSES, COUNT)), found[COUNT:])
-        # Common weights, those of the grid, then those of the classes, of which no two meet in a sample.
-        first = COUNT + GRID_COUNT
-        size = first + CLASSES * COUNT
-        matrix, right = np.zeros((size, size)), np.zeros(size)
-        matrix[:first, :first], right[:first] = whole, one
-        for number, (own, wanted) in enumerate(zip(square, against, strict=True)):
-            place = slice(first + number * COUNT, first + (number + 1) * COUNT)
-            matrix[place, place] = own[:COUNT, :COUNT]
-            matrix[place, :first] = own[:COUNT]
-            matrix[:first, place] = own[:COUNT].T
-            right[place] = wanted[:COUNT]
-        ridge = np.repeat((COMMON_RIDGE, RIDGE), (COUNT, size - COUNT))
-        found = np.linalg.solve(matrix + np.diag(ridge), right)
-        return Weights(found[:COUNT], found[first:].reshape(CLASSES, COUNT), found[COUNT:first])
+        size = SETS * COUNT
+        square, against = np.zeros((size + GRID_COUNT,) * 2), np.zeros(size + GRID_COUNT)
+        grid = np.arange(size, size + GRID_COUNT)
+        for layer, number in np.ndindex(LAYERS, CLASSES):
+            own, wanted = self._square[layer, number], self._against[layer, number]
+            # A sample is weighed by the sum of three sets.
+            sets = [np.arange(COUNT) + COUNT * i for i in (0, 1 + number, 1 + CLASSES + layer)]
+            for places in sets:
+                against[places] += share * wanted[:COUNT]
+                for others in sets:
+                    square[np.ix_(places, others)] += share * own[:COUNT, :COUNT]
+                square[np.ix_(places, grid)] += share * own[:COUNT, COUNT:]
+                square[np.ix_(grid, places)] += share * own[COUNT:, :COUNT]
+            square[np.ix_(grid, grid)] += share * own[COUNT:, COUNT:]
+            against[grid] += share * wanted[COUNT:]
+        return Quadratic(self._left / self._pictures, square, against)

@@ -157,15 +157,21 @@ class FilterState:
         self._change = Change(biases_of(numbers, update.step_idx), off)
 
 
+def step_of(step_idx: int) -> float:
+    """What an update's numbers are multiples of."""
+    step: float = 2.0 ** (-step_idx / 2)
+    return step
+
+
 def biases_of(numbers: list[int], step_idx: int) -> NDArray[np.float32]:
     """What an update's numbers add to the biases."""
-    result: NDArray[np.float32] = (np.array(numbers) * 2.0 ** (-step_idx / 2)).astype(np.float32)
+    result: NDArray[np.float32] = (np.array(numbers) * step_of(step_idx)).astype(np.float32)
     return result
 
 
 def numbers_of(biases: NDArray[np.float32], step_idx: int, rounding: float) -> list[int]:
     """The inverse; a part of `rounding` and more is rounded up."""
-    scaled = biases / 2.0 ** (-step_idx / 2)
+    scaled = biases / step_of(step_idx)
     whole = np.sign(scaled) * np.floor(np.abs(scaled) + rounding)
     return [int(v) for v in np.clip(whole, -LARGEST, LARGEST)]
 

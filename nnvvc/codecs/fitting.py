@@ -13,7 +13,7 @@ import numpy as np
 from nnvvc.adapt.descent import Candidate, Values
 from nnvvc.bitstream.filter_update import FilterUpdate
 from nnvvc.bitstream.sei import write_sei
-from nnvvc.codecs.filter_updates import Change, biases_of, numbers_of, update_messages
+from nnvvc.codecs.filter_updates import Change, biases_of, numbers_of, step_of, update_messages
 from nnvvc.codecs.neighbours import Placed
 from nnvvc.entropy.block_map import BlockMap, encode_blocks
 from nnvvc.entropy.small_numbers import LARGEST, encode_numbers
@@ -27,6 +27,9 @@ QUICK_SAMPLES = 4
 
 CARRIED_ON = 0.5
 """How much of what an update gains in its group it is taken to gain in the groups after it."""
+
+SHARES = 1.0, 0.4
+"""Of what a gain is worth: where there is no room for the best update, there may be for a smaller one."""
 
 _START_CODE = 4
 
@@ -201,8 +204,8 @@ def _rounded(
     # An odd distance meets pictures of all layers.
     few = samples[:: -(-len(samples) // QUICK_SAMPLES) | 1]
     best: tuple[float, FilterUpdate, tuple[int, list[int]]] | None = None
-    for step_idx in fitting.steps:
-        numbers = numbers_of(candidate.values, step_idx, ROUNDING)
+    tried = ((i, numbers) for i in fitting.steps for numbers in _whole(candidate, i, bits, before.numbers))
+    for step_idx, numbers in tried:
         update = _smaller_update(step_idx, numbers, before.numbers)
         cost = _bits(fitting, update)
         if cost > bits.room(fitting.largest_share(key_qp)) or not any(numbers):
@@ -220,6 +223,19 @@ def _rounded(
     change = Change(biases_of(numbers, step_idx))
     gain = fitting.gain(samples, key_qp, change)
     return Fit(State(change, (step_idx, numbers)), gain, update, _bits(fitting, update))
+
+
+def _whole(
+    candidate: Candidate, step_idx: int, bits: Bits, before: tuple[int, list[int]] | None
+) -> Iterator[list[int]]:
+    """A candidate in whole steps. before: step index and numbers of the last update."""
+    numbers = numbers_of(candidate.values, step_idx, ROUNDING)
+    if candidate.rounded is None:
+        yield numbers
+        return
+    known = before[1] if before is not None and before[0] == step_idx else None
+    for share in SHARES:
+        yield from candidate.rounded(numbers, step_of(step_idx), share * bits.valued, known)
 
 
 def _smaller_update(step_idx: int, numbers: list[int], before: tuple[int, list[int]] | None) -> FilterUpdate:

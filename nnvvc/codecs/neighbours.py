@@ -5,6 +5,7 @@ the next one know only each other: a group that is cut out of a stream is filter
 """
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import torch
@@ -71,8 +72,14 @@ def planes_among(found: Placed, cropped: PictureFormat) -> Planes:
     depth = found.picture.format.bit_depth
     own = found.picture.planes[0][rows, columns]
     beside = [luma, luma]
-    for i, other in enumerate((found.before, found.after)):
-        if other is not None:
-            there = compensated(own, other.planes[0][rows, columns], depth)
-            beside[i] = luma_tensor(there, replace(cropped, bit_depth=depth))
+    others = {i: p for i, p in enumerate((found.before, found.after)) if p is not None}
+
+    def moved(other: Picture) -> torch.Tensor:
+        there = compensated(own, other.planes[0][rows, columns], depth)
+        return luma_tensor(there, replace(cropped, bit_depth=depth))
+
+    # The search itself hardly gets faster by more threads.
+    with ThreadPoolExecutor() as pool:
+        for i, plane in zip(others, pool.map(moved, others.values()), strict=True):
+            beside[i] = plane
     return torch.cat((luma, *beside), 1), chroma

@@ -1,7 +1,6 @@
 """The filter for people, fitted to pictures: by squared error, and off in the blocks where it hurts."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -19,7 +18,7 @@ from nnvvc.models.registry import FILTER_PEOPLE
 from nnvvc.models.restoration import RestorationFilter
 from nnvvc.picture import Chroma, Picture, PictureFormat
 
-RATE_PER_DECIBEL = 0.2
+RATE_PER_DECIBEL = 0.27
 """Share of a stream's bits that a decibel is worth: what it costs to gain one by a lower QP."""
 
 LARGEST_SHARE, LOW_RATE_QP = 0.0145, 30
@@ -50,7 +49,7 @@ class PeopleFitting:
         self, samples: Sequence[Sample], key_qp: int, start: Values, seconds: float
     ) -> list[Candidate]:
         found = optimise(self._adaptable, samples, key_qp, start, seconds)
-        return [replace(c, gain=c.gain and _worth(c.gain)) for c in found]
+        return [_by_bits(candidate) for candidate in found]
 
     def gain(self, samples: Sequence[Sample], key_qp: int, change: Change | None) -> float:
         return RATE_PER_DECIBEL * decibels(samples, self._filtered(samples, key_qp, change))
@@ -65,9 +64,16 @@ class PeopleFitting:
         return [filtered_planes(model, (s.luma, s.chroma), qp, s.layer, off) for s in samples]
 
 
-def _worth(gain: Callable[[Values], float]) -> Callable[[Values], float]:
-    """The same as a share of the bits."""
-    return lambda values: RATE_PER_DECIBEL * gain(values)
+def _by_bits(candidate: Candidate) -> Candidate:
+    """The same with gains as shares of the bits."""
+    gain, rounded = candidate.gain, candidate.rounded
+    if gain is None or rounded is None:
+        return candidate
+    return Candidate(
+        candidate.values,
+        lambda values: RATE_PER_DECIBEL * gain(values),
+        lambda numbers, step, bits, before: rounded(numbers, step, RATE_PER_DECIBEL * bits, before),
+    )
 
 
 def blocks_off(samples: Sequence[Sample], filtered: Sequence[Planes]) -> BlockMap:

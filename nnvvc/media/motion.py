@@ -22,7 +22,11 @@ def compensated(luma: Plane, other: Plane, bit_depth: int) -> Plane:
         return other
     shift = max(0, bit_depth - 8)
     own, from_there = ((plane >> shift).astype(np.uint8) for plane in (luma, other))
-    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    # Between the library's "ultrafast" and "medium", but with fewer patches: finer than "fast", as quick.
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+    search.setFinestScale(1)
+    search.setPatchStride(5)
+    search.setVariationalRefinementIterations(1)
     places = search.calc(own, from_there, None)  # type: ignore[call-overload]
     places += _grid(*luma.shape)
     moved = cv2.remap(other, places, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]

@@ -54,7 +54,7 @@ class Adaptable(Generic[Network]):
                 "biases": name.endswith("bias"),
                 "biases and gains": name.endswith("bias"),
                 "last layer": name.startswith("head."),
-                "all weights": True,
+                "all weights": name not in (TAPS, GRID_TAPS),
             }[kind]
             if chosen:
                 self._parts.append(_Part(name, parameter.numel(), _add))

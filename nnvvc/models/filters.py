@@ -105,8 +105,8 @@ class ConditionalConv(nn.Module):
         nn.init.zeros_(self.bias.weight)
 
     def forward(self, x: Tensor, given: Tensor) -> Tensor:
-        y: Tensor = self.conv(x) + self.bias(given)[:, :, None, None]
-        return y
+        y: Tensor = self.conv(x)
+        return y.add_(self.bias(given)[:, :, None, None])
 
 
 class ResidualBlock(nn.Module):
@@ -119,8 +119,8 @@ class ResidualBlock(nn.Module):
         nn.init.normal_(self.second.weight, std=0.1 * (9 * inside) ** -0.5)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.second(F.leaky_relu(self.first(x), self.leak))
-        return F.leaky_relu(x + y, self.leak)
+        y: Tensor = self.second(F.leaky_relu(self.first(x), self.leak, inplace=True))
+        return F.leaky_relu(x + y, self.leak, inplace=True)
 
 
 class Branch(nn.Module):

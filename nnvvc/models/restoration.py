@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 
 from nnvvc.errors import UnknownModel
 from nnvvc.models.filters import ConditionalConv, ResidualBlock, aligned
+from nnvvc.models.restoration_loops import seen_by
 from nnvvc.models.taps import Taps
 
 SURROUNDINGS = 7
@@ -89,6 +91,18 @@ def differences(luma: Tensor, step: Tensor) -> Tensor:
     return (apart / step).clamp(-LARGEST_DIFFERENCE, LARGEST_DIFFERENCE)
 
 
+def seen(luma: Tensor, chroma: Tensor, step: Tensor) -> Tensor:
+    """What the first layer sees, (N, 9 + 4 * neighbours, H / 2, W / 2): `prepared` planes, and the
+    `differences` of neighbours. luma: (N, 1 + neighbours, H, W). chroma: (N, 2, H / 2, W / 2).
+    """
+    if luma.device.type == "cpu" and not (luma.requires_grad or chroma.requires_grad):
+        given = zip(luma.numpy(), chroma.numpy(), step.flatten().tolist(), strict=True)
+        found = np.stack([seen_by(*planes, SURROUNDINGS, LARGEST_DIFFERENCE) for planes in given])
+        return torch.from_numpy(found).permute(0, 3, 1, 2)
+    plain = prepared(torch.cat((F.pixel_unshuffle(luma[:, :1] - 0.5, 2), chroma), 1), step)
+    return torch.cat((plain, differences(luma, step)), 1) if luma.shape[1] > 1 else plain
+
+
 class RestorationFilter(nn.Module):
     def __init__(self, config: RestorationConfig) -> None:
         super().__init__()
@@ -129,20 +143,15 @@ class RestorationFilter(nn.Module):
         if self.config.neighbours and not self.training and not self.taps.idle:
             # In full precision: they weigh differences of samples, which have more bits than bfloat16.
             with torch.autocast(luma.device.type, enabled=False):
-                # Key pictures are of another kind, and of another quality.
-                inter = (layer > 0).to(luma)[:, None, None, None]
-                added = added + inter * self.taps(luma, added, step)
+                added = added + self.taps(luma, added, step, layer)
         return luma[:, :1] + added, chroma + residual[:, 4:, :rows, :columns]
 
     def residual(self, luma: Tensor, chroma: Tensor, step: Tensor, given: Tensor) -> Tensor:
         """(N, 6, H / 2, W / 2), in OUTPUT_UNIT quantiser steps, of planes aligned to 16."""
         # Samples have more bits than reduced precision keeps; their differences need no more.
         with torch.autocast(luma.device.type, enabled=False):
-            planes = torch.cat((F.pixel_unshuffle(luma[:, :1].float() - 0.5, 2), chroma.float()), 1)
-            seen = prepared(planes, step)
-            if self.config.neighbours:
-                seen = torch.cat((seen, differences(luma.float(), step)), 1)
-            x0 = self._active(self.enter(seen, given))
+            planes = luma[:, : 1 + self.config.neighbours].float()
+            x0 = self._active(self.enter(seen(planes, chroma.float(), step), given))
         x1 = self.blocks1(self._active(self.down1(x0, given)))
         x2 = self.blocks2(self._active(self.down2(x1, given)))
         y1 = self.blocks3(self._active(x1 + F.pixel_shuffle(self.up1(x2, given), 2)))
@@ -151,7 +160,7 @@ class RestorationFilter(nn.Module):
         return result
 
     def _active(self, x: Tensor) -> Tensor:
-        return F.leaky_relu(x, self.config.leak)
+        return F.leaky_relu(x, self.config.leak, inplace=True)
 
 
 def kmac_per_pixel(config: RestorationConfig) -> float:

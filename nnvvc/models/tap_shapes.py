@@ -42,3 +42,11 @@ MOVING = (0.15, 0.4)
 """Mean differences, in quantiser steps, to the next samples and to the neighbours: where classes end."""
 
 CLASSES = (len(ACTIVE) + 1) * (len(MOVING) + 1)
+
+LAYERS = 6
+"""Kinds of pictures that are told apart, by temporal layer: encoders filter low ones before they code them,
+and quantise high ones more. Key pictures have no taps.
+"""
+
+SETS = 1 + CLASSES + LAYERS
+"""Sets of weights: common ones, what classes of blocks add, and what layers add."""

@@ -3,12 +3,11 @@
 Like one more adaptive loop filter behind VVC's (H.266 clause 8.8.5), with a window that reaches into the
 pictures before and after: differences to samples around, symmetric, and to both neighbours, clipped at two
 widths. Blocks are told apart, as there, by how much they change from sample to sample, and here from picture
-to picture too; every class adds weights of its own to common ones. Originals that were coded in blocks of
-8x8 before have edges that no VVC decoder gives back: a few taps depend on the place in such a block. All are
-zero until an encoder says otherwise.
+to picture too; every class adds weights of its own to common ones, and so does every temporal layer.
+Originals that were coded in blocks of 8x8 before have edges that no VVC decoder gives back: a few taps depend
+on the place in such a block. All are zero until an encoder says otherwise.
 """
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -24,26 +23,28 @@ from nnvvc.models.tap_shapes import (
     COUNT,
     GRID,
     GRID_UNIT,
+    LAYERS,
     MOVING,
     NEXT,
-    PARTS,
     PLAIN,
     REACH,
+    SETS,
 )
 
 
 class Taps(nn.Module):
-    """weight: (1 + CLASSES, COUNT): common ones, and what each class adds. mix: (PLAIN, PLAIN), what weights
-    of taps on samples are made of: taps are so much alike that they would have to be sent finely, mixed they
-    need not be. That of the network's residual is the last one. grid: (2, len(ALONG), GRID), along rows and
-    along columns. Neither is trained: encoders solve for them.
+    """weight: (SETS, COUNT): common ones, what each class adds, and what each layer adds.
+
+    mix: (PLAIN, PLAIN), what weights of taps on samples are made of: taps are so much alike that they would
+    have to be sent finely, mixed they need not be. That of the network's residual is the last one. grid: (2,
+    len(ALONG), GRID), along rows and along columns. Neither is trained: encoders solve for them.
     """
 
     mix: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(1 + CLASSES, COUNT), requires_grad=False)
+        self.weight = nn.Parameter(torch.zeros(SETS, COUNT), requires_grad=False)
         self.grid = nn.Parameter(torch.zeros(2, len(ALONG), GRID), requires_grad=False)
         self.register_buffer("mix", torch.eye(PLAIN))
 
@@ -53,48 +54,34 @@ class Taps(nn.Module):
         numbers = self.weight, self.grid
         return not any(n.requires_grad or bool(n.any()) for n in numbers)
 
-    def forward(self, luma: Tensor, residual: Tensor, step: Tensor) -> Tensor:
+    def forward(self, luma: Tensor, residual: Tensor, step: Tensor, layer: Tensor) -> Tensor:
         """What is added to luma, (N, 1, H, W), besides the residual.
 
         luma: (N, 1 + neighbours, H, W), the picture and its neighbours. residual: (N, 1, H, W), of the
-        network. step: (N, 1, 1, 1), in luma's unit.
+        network. step: (N, 1, 1, 1), in luma's unit. layer: (N,), see `condition`; of 0, nothing is added.
         """
-        if not self.weight.requires_grad and luma.device.type == "cpu":
-            return self._fast(luma, residual, step)
-        weight = self.weight[:1] + self.weight[1:]
-        mixed = weight[:, :PLAIN] @ self.mix.T
-        around, clipped, moved, beside = torch.split(mixed, list(PARTS), 1)
-        narrow, wide = _moved(luma, step)
-        kernels = torch.einsum("ck,kyx->cyx", around, _kernels(AROUND, REACH)[:, 0].to(weight.device))
-        result = _convolved(luma[:, :1], kernels[:, None])
-        result = result + torch.einsum("nkyx,ck->ncyx", _clipped(luma, step), clipped)
-        kernels = torch.einsum("ck,kyx->cyx", beside, _kernels(NEXT, 1)[:, 0].to(weight.device))
-        centre = F.pad(moved[:, 1, None, None], (1, 1, 1, 1))
-        result = result + _convolved(wide, (kernels + centre)[:, None])
-        result = result + narrow * moved[:, 0, None, None] + residual * weight[:, PLAIN, None, None]
-        return result.gather(1, classes(luma, step)[:, None]) + self._on_grid(luma)
-
-    def _fast(self, luma: Tensor, residual: Tensor, step: Tensor) -> Tensor:
-        """`forward`, by loops."""
-        weight = (self.weight[:1] + self.weight[1:]).float()
-        mixed = torch.cat((weight[:, :PLAIN] @ self.mix.T, weight[:, PLAIN:]), 1).numpy()
-        numbers = classes(luma, step, whole=False).to(torch.uint8).numpy()
+        if self.weight.requires_grad or luma.device.type != "cpu":
+            return self._slow(luma, residual, step, layer)
+        weights = torch.cat((self.weight[..., :PLAIN] @ self.mix.T, self.weight[..., PLAIN:]), 1).float()
         grid = GRID_UNIT * self.grid.float().numpy()
-        parts = zip(
-            luma.float().numpy(), residual.float().numpy(), step.flatten().tolist(), numbers, strict=True
-        )
-        return torch.from_numpy(
-            np.stack([add_taps(planes, own[0], s, found, mixed, grid) for planes, own, s, found in parts])
-        )[:, None]
+        numbers = classes(luma, step, whole=False).to(torch.uint8).numpy()
+        result = torch.zeros_like(residual, dtype=torch.float32)
+        for i, kind in enumerate(layer.tolist()):
+            if kind > 0:
+                own = of_layer(weights, int(kind)).numpy()
+                planes, added = luma[i].float().numpy(), residual[i, 0].float().numpy()
+                result[i, 0] = torch.from_numpy(
+                    add_taps(planes, added, float(step[i]), numbers[i], own, grid)
+                )
+        return result
 
-    def _on_grid(self, luma: Tensor) -> Tensor:
-        height, width = luma.shape[2:]
-        rows = self.grid[0].repeat(1, -(-width // GRID))[:, None, :width]
-        columns = self.grid[1].repeat(1, -(-height // GRID))[:, :height, None]
-        across, down = (
-            d.mul(w).sum(1, keepdim=True) for d, w in zip(_along(luma), (rows, columns), strict=True)
-        )
-        return GRID_UNIT * (across + down)
+    def _slow(self, luma: Tensor, residual: Tensor, step: Tensor, layer: Tensor) -> Tensor:
+        """`forward`, on any device, and with gradients."""
+        basis, on_grid = self.basis(luma, residual, step), grid_basis(luma)
+        weights = torch.stack([of_layer(self.weight, max(1, int(kind))) for kind in layer.tolist()])
+        own = torch.einsum("nkyx,nck->ncyx", basis, weights).gather(1, classes(luma, step)[:, None])
+        grid = torch.einsum("nkyx,k->nyx", on_grid, self.grid.flatten())[:, None]
+        return (layer > 0).to(luma)[:, None, None, None] * (own + grid)
 
     def basis(self, luma: Tensor, residual: Tensor, step: Tensor) -> Tensor:
         """(N, COUNT, H, W): what weights of 1 add; arguments as for `forward`."""
@@ -103,6 +90,12 @@ class Taps(nn.Module):
         parts = around, _clipped(luma, step), narrow, wide, _convolved(wide, _kernels(NEXT, 1))
         plain = torch.cat(parts, 1)
         return torch.cat((torch.einsum("nkyx,kj->njyx", plain, self.mix), residual), 1)
+
+
+def of_layer(weight: Tensor, layer: int) -> Tensor:
+    """(CLASSES, COUNT): the weights of each class of blocks in pictures of a layer, 1 and more."""
+    common, own, layers = torch.split(weight, [1, CLASSES, LAYERS])
+    return common + own + layers[min(layer, LAYERS) - 1]
 
 
 def grid_basis(luma: Tensor) -> Tensor:

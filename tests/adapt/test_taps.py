@@ -47,11 +47,10 @@ def test_weights_are_found_again(alike: bool) -> None:
     pictures = samples(adaptable.applied(torch.from_numpy(values)))
     start = np.zeros(adaptable.count, np.float32)
     found = solved(adaptable, pictures, QP, start)
-    best = found.alike if alike else found.best
-    fitted = adaptable.applied(torch.from_numpy(best))
+    fitted = adaptable.applied(torch.from_numpy(found.values))
     given = [(s.luma, s.chroma, torch.tensor([float(QP)]), torch.tensor([float(s.layer)])) for s in pictures]
     gain = decibels(pictures, [fitted(*planes) for planes in given])
     assert gain > 3
     # What is expected without filtering is what filtering gives.
-    assert found.decibels(best) == pytest.approx(gain, rel=0.15)
+    assert found.decibels(found.values) == pytest.approx(gain, rel=0.15)
     assert abs(found.decibels(start)) < gain

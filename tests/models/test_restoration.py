@@ -15,6 +15,7 @@ from nnvvc.models.restoration import (
     prepared,
     quantiser_step,
     save_restoration,
+    seen,
 )
 
 SMALL = RestorationConfig(widths=(4, 6, 8), blocks=(1, 1, 1))
@@ -79,3 +80,14 @@ def test_saved_filters_come_back(tmp_path: Path) -> None:
     (tmp_path / "f.safetensors").write_bytes(b"damaged")
     with pytest.raises(UnknownModel):
         load_restoration(tmp_path / "f.safetensors")
+
+
+@pytest.mark.parametrize("neighbours", [0, 2])
+def test_loops_see_what_planes_do(neighbours: int) -> None:
+    torch.manual_seed(0)
+    luma, chroma = torch.rand(2, 1 + neighbours, 32, 48), torch.rand(2, 2, 16, 24) - 0.5
+    step = torch.tensor([0.02, 0.1])[:, None, None, None]
+    quick = seen(luma, chroma, step)
+    slow = seen(luma.requires_grad_(), chroma, step).detach()
+    assert quick.shape == (2, 9 + 4 * neighbours, 16, 24)
+    assert torch.allclose(quick, slow, atol=1e-4)

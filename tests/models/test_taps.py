@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnvvc.models.restoration import RestorationConfig, RestorationFilter
-from nnvvc.models.tap_shapes import CLASSES, COUNT, GRID
-from nnvvc.models.taps import Taps, classes, grid_basis
+from nnvvc.models.tap_shapes import COUNT, GRID, LAYERS, SETS
+from nnvvc.models.taps import Taps, classes, grid_basis, of_layer
 
 STEP = torch.full((1, 1, 1, 1), 0.02)
+LAYER = torch.tensor([2.0])
 
 
 def planes(height: int, width: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -32,23 +33,25 @@ def taps(seed: int, *, alike: bool = False) -> Taps:
     return found
 
 
-@given(st.integers(1, 41), st.integers(1, 41), st.integers(0, 9), st.booleans())
-def test_loops_do_what_planes_do(height: int, width: int, seed: int, alike: bool) -> None:
+@given(st.integers(1, 41), st.integers(1, 41), st.integers(0, 9), st.booleans(), st.integers(0, 8))
+def test_loops_do_what_planes_do(height: int, width: int, seed: int, alike: bool, layer: int) -> None:
     luma, residual = planes(height, width, seed)
     found = taps(seed, alike=alike)
-    quick = found(luma, residual, STEP)
+    given_to = luma, residual, STEP, torch.tensor([float(layer)])
+    quick = found(*given_to)
     found.requires_grad_(True)
-    assert torch.allclose(quick, found(luma, residual, STEP), atol=1e-5)
+    assert torch.allclose(quick, found(*given_to), atol=1e-5)
+    assert bool(quick.any()) == (layer > 0)
 
 
 def test_what_is_added_is_the_sum_of_the_basis() -> None:
     luma, residual = planes(24, 40)
     found = taps(1)
-    own = (found.weight[:1] + found.weight[1:])[classes(luma, STEP)]
+    own = of_layer(found.weight, 2)[classes(luma, STEP)]
     expected = (found.basis(luma, residual, STEP) * own.permute(0, 3, 1, 2)).sum(1, keepdim=True)
     on_grid = (grid_basis(luma) * found.grid.view(1, -1, 1, 1)).sum(1, keepdim=True)
-    assert found.weight.shape == (1 + CLASSES, COUNT)
-    assert torch.allclose(found(luma, residual, STEP), expected + on_grid, atol=1e-5)
+    assert found.weight.shape == (SETS, COUNT)
+    assert torch.allclose(found(luma, residual, STEP, LAYER), expected + on_grid, atol=1e-5)
 
 
 def test_blocks_are_told_apart_by_detail_and_by_motion() -> None:
@@ -58,7 +61,7 @@ def test_blocks_are_told_apart_by_detail_and_by_motion() -> None:
     found = classes(luma, STEP)
     flat, busy, moving = found[0, 32, 8].item(), found[0, 32, 48].item(), found[0, 32, 88].item()
     assert len({flat, busy, moving}) == 3 and flat == 0
-    assert found.shape == (1, 64, 96) and found.max() < CLASSES
+    assert found.shape == (1, 64, 96) and found.max() < len(of_layer(Taps().weight, LAYERS))
 
 
 def test_grid_taps_go_by_the_place_in_a_block() -> None:
@@ -67,7 +70,7 @@ def test_grid_taps_go_by_the_place_in_a_block() -> None:
     found.grid[0, 2, 3] = 1.0
     assert not found.idle
     luma = torch.arange(32).float().repeat(1, 3, 8, 1)
-    changed = found(luma, torch.zeros(1, 1, 8, 32), STEP)[0, 0, 4].nonzero()[:, 0]
+    changed = found(luma, torch.zeros(1, 1, 8, 32), STEP, LAYER)[0, 0, 4].nonzero()[:, 0]
     assert changed.tolist() == list(range(3, 32, GRID))
 
 

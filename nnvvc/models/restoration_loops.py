@@ -1,0 +1,89 @@
+"""What the filter for people sees of a picture, sample by sample: `prepared` and `differences` without their
+planes in between, which take longer than the network's convolutions.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+def seen_by(luma: Array, chroma: Array, step: float, side: int, limit: float) -> Array:
+    """(H / 2, W / 2, 9 + 4 * neighbours), float32, of one picture.
+
+    luma: (1 + neighbours, H, W), float32, sides even. chroma: (2, H / 2, W / 2), float32. step: in luma's
+    unit. side: of the surroundings. limit: of neighbours' differences, in steps.
+    """
+    _, rows, columns = chroma.shape
+    result = np.empty((rows, columns, 9 + 4 * (len(luma) - 1)), np.float32)
+    sums = np.empty((3, rows, columns), np.float32)
+    counts = np.convolve(np.ones(columns, np.float32), np.ones(side, np.float32), "same")
+    _sums(luma[0], chroma, side // 2, sums)
+    _fill(luma, chroma, np.float32(1 / step), side // 2, np.float32(limit), sums, counts, result)
+    return result
+
+
+@njit(parallel=True, fastmath=True, cache=True)
+def _sums(luma: Array, chroma: Array, reach: int, sums: Array) -> None:
+    """Of the samples along the row, up to `reach` away; luma's are means of four."""
+    _, rows, columns = chroma.shape
+    for y in prange(rows):
+        row = np.zeros(columns + 2 * reach, np.float32)
+        for plane in range(3):
+            if plane == 0:
+                a, b = luma[2 * y], luma[2 * y + 1]
+                for x in range(columns):
+                    row[reach + x] = (a[2 * x] + a[2 * x + 1] + b[2 * x] + b[2 * x + 1]) / 4 - np.float32(0.5)
+            else:
+                for x in range(columns):
+                    row[reach + x] = chroma[plane - 1, y, x]
+            total = sums[plane, y]
+            for x in range(columns):
+                total[x] = row[x]
+            for k in range(1, 2 * reach + 1):
+                for x in range(columns):
+                    total[x] += row[x + k]
+
+
+@njit(parallel=True, fastmath=True, cache=True)
+def _fill(
+    luma: Array,
+    chroma: Array,
+    scale: np.float32,
+    reach: int,
+    limit: np.float32,
+    sums: Array,
+    counts: Array,
+    result: Array,
+) -> None:
+    _, rows, columns = chroma.shape
+    for y in prange(rows):
+        first, end = max(0, y - reach), min(rows, y + reach + 1)
+        means = np.zeros((3, columns), np.float32)
+        for plane in range(3):
+            for other in range(first, end):
+                for x in range(columns):
+                    means[plane, x] += sums[plane, other, x]
+            for x in range(columns):
+                means[plane, x] /= counts[x] * (end - first)
+        out = result[y]
+        for phase in range(4):
+            own = luma[0, 2 * y + phase // 2]
+            for x in range(columns):
+                value = own[2 * x + phase % 2] - np.float32(0.5)
+                out[x, phase] = (value - means[0, x]) * scale
+            for n in range(1, len(luma)):
+                there = luma[n, 2 * y + phase // 2]
+                at = 9 + 4 * (n - 1) + phase
+                for x in range(columns):
+                    apart = (there[2 * x + phase % 2] - own[2 * x + phase % 2]) * scale
+                    out[x, at] = min(max(apart, -limit), limit)
+        for plane in range(2):
+            for x in range(columns):
+                out[x, 4 + plane] = (chroma[plane, y, x] - means[1 + plane, x]) * scale
+        for plane in range(3):
+            for x in range(columns):
+                out[x, 6 + plane] = means[plane, x]
