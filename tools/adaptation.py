@@ -22,8 +22,8 @@ from nnvvc.adapt.descent import Values
 from nnvvc.adapt.samples import Sample, decibels
 from nnvvc.codecs.adapted import SAMPLES
 from nnvvc.codecs.filter_planes import to_tensors
-from nnvvc.codecs.filter_updates import biases_of, numbers_of
-from nnvvc.codecs.fitting import ROUNDING
+from nnvvc.codecs.filter_updates import biases_of
+from nnvvc.codecs.fitting import Bits, in_steps
 from nnvvc.codecs.neighbours import placed, planes_among
 from nnvvc.codecs.output_order import PictureFacts
 from nnvvc.codecs.people_filter import filtered_planes
@@ -90,19 +90,25 @@ class Fitter:
         start = np.zeros(self.adaptable.count, np.float32)
         rate = LEARNING_RATES[self.kind]
         found = optimise(self.adaptable, self.samples, self.key_qp, start, seconds, learning_rate=rate)
-        values = found[0].values
         best = {"gain": self.gain(None), "bits": 0}
-        for step_idx in STEPS:
-            numbers = numbers_of(values, step_idx, ROUNDING)
-            if any(numbers):
-                bits = 8 * len(encode_numbers(numbers))
-                rounded = {"gain": self.gain(biases_of(numbers, step_idx)), "bits": bits}
-                best = max(best, rounded, key=self._worth)
+        chosen = None
+        for candidate in found:
+            # Candidates' gains are in decibels here.
+            bits = Bits(round(RATE_PER_DECIBEL * self.bits))
+            tried = [(i, numbers) for i in STEPS for numbers in in_steps(candidate, i, bits, None)]
+            for step_idx, numbers in tried:
+                if any(numbers):
+                    values = biases_of(numbers, step_idx)
+                    gain = self.gain(values) if candidate.gain is None else candidate.gain(values)
+                    rounded = {"gain": gain, "bits": 8 * len(encode_numbers(numbers))}
+                    if self._worth(rounded) > self._worth(best):
+                        best, chosen = rounded, values
+        best["gain"] = self.gain(chosen)
         return {
             "kind": self.kind,
             "count": self.adaptable.count,
             "seconds": seconds,
-            "before_rounding": self.gain(values),
+            "before_rounding": max(self.gain(candidate.values) for candidate in found),
             **best,
             "share": best["bits"] / self.bits,
         }

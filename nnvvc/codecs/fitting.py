@@ -204,7 +204,7 @@ def _rounded(
     # An odd distance meets pictures of all layers.
     few = samples[:: -(-len(samples) // QUICK_SAMPLES) | 1]
     best: tuple[float, FilterUpdate, tuple[int, list[int]]] | None = None
-    tried = ((i, numbers) for i in fitting.steps for numbers in _whole(candidate, i, bits, before.numbers))
+    tried = ((i, numbers) for i in fitting.steps for numbers in in_steps(candidate, i, bits, before.numbers))
     for step_idx, numbers in tried:
         update = _smaller_update(step_idx, numbers, before.numbers)
         cost = _bits(fitting, update)
@@ -225,10 +225,10 @@ def _rounded(
     return Fit(State(change, (step_idx, numbers)), gain, update, _bits(fitting, update))
 
 
-def _whole(
+def in_steps(
     candidate: Candidate, step_idx: int, bits: Bits, before: tuple[int, list[int]] | None
 ) -> Iterator[list[int]]:
-    """A candidate in whole steps. before: step index and numbers of the last update."""
+    """A candidate in whole steps, one or several. before: step index and numbers of the last update."""
     numbers = numbers_of(candidate.values, step_idx, ROUNDING)
     if candidate.rounded is None:
         yield numbers

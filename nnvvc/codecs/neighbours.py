@@ -5,41 +5,70 @@ the next one know only each other: a group that is cut out of a stream is filter
 """
 
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import torch
 
 from nnvvc.codecs.filter_planes import Planes, luma_tensor, to_tensors
 from nnvvc.codecs.output_order import PictureFacts
-from nnvvc.media.motion import compensated
-from nnvvc.picture import Picture, PictureFormat
+from nnvvc.media.motion import Flow, compensated, motion, turned
+from nnvvc.picture import Picture, PictureFormat, Plane
+
+
+class Pair:
+    """A picture and the next one; the motion between them is estimated once, if it is asked for."""
+
+    def __init__(self, first: Picture, second: Picture) -> None:
+        self.first, self.second = first, second
+        self._flow: tuple[PictureFormat, Flow] | None = None
+
+    def second_at_first(self, cropped: PictureFormat) -> Plane:
+        """The second's luma, cropped, as it looks at the first's time."""
+        depth = self.first.format.bit_depth
+        return compensated(_luma(self.second, cropped), self._motion(cropped), depth)
+
+    def first_at_second(self, cropped: PictureFormat) -> Plane:
+        """The first's luma at the second's time."""
+        depth = self.first.format.bit_depth
+        return compensated(_luma(self.first, cropped), turned(self._motion(cropped)), depth)
+
+    def _motion(self, cropped: PictureFormat) -> Flow:
+        if self._flow is None or self._flow[0] != cropped:
+            planes = _luma(self.first, cropped), _luma(self.second, cropped)
+            self._flow = cropped, motion(*planes, self.first.format.bit_depth)
+        return self._flow[1]
+
+
+def _luma(picture: Picture, cropped: PictureFormat) -> Plane:
+    return picture.planes[0][: cropped.height, : cropped.width]
 
 
 @dataclass(frozen=True)
 class Placed:
-    """A decoded picture and what the stream says of it. before, after: its neighbours, of its group only."""
+    """A decoded picture and what the stream says of it. before, after: it and its neighbours, of its group
+    only.
+    """
 
     picture: Picture
     facts: PictureFacts
-    before: Picture | None = None
-    after: Picture | None = None
+    before: Pair | None = None
+    after: Pair | None = None
 
 
 class Placing:
     """Takes pictures in output order, and gives each back among its neighbours once the next one has come."""
 
     def __init__(self) -> None:
-        self._before: Picture | None = None
+        self._before: Pair | None = None
         self._current: tuple[Picture, PictureFacts] | None = None
 
     def push(self, picture: Picture, facts: PictureFacts) -> Placed | None:
         """The picture before this one, if there was one."""
         # A coded video sequence may begin with pictures that are shown before its key picture.
         begins = facts.layer == 0 or facts.begins
-        last = self._finished(None if begins else picture)
-        self._before = None if begins or self._current is None else self._current[0]
-        self._current = picture, facts
+        known = None if begins or self._current is None else Pair(self._current[0], picture)
+        last = self._finished(known)
+        self._before, self._current = known, (picture, facts)
         return last
 
     def finish(self) -> Placed | None:
@@ -47,7 +76,7 @@ class Placing:
         last, self._current = self._finished(None), None
         return last
 
-    def _finished(self, after: Picture | None) -> Placed | None:
+    def _finished(self, after: Pair | None) -> Placed | None:
         return None if self._current is None else Placed(*self._current, self._before, after)
 
 
@@ -68,18 +97,10 @@ def planes_among(found: Placed, cropped: PictureFormat) -> Planes:
     its own again where there is none.
     """
     luma, chroma = to_tensors(found.picture, cropped)
-    rows, columns = slice(luma.shape[2]), slice(luma.shape[3])
-    depth = found.picture.format.bit_depth
-    own = found.picture.planes[0][rows, columns]
-    beside = [luma, luma]
-    others = {i: p for i, p in enumerate((found.before, found.after)) if p is not None}
-
-    def moved(other: Picture) -> torch.Tensor:
-        there = compensated(own, other.planes[0][rows, columns], depth)
-        return luma_tensor(there, replace(cropped, bit_depth=depth))
-
-    # The search itself hardly gets faster by more threads.
-    with ThreadPoolExecutor() as pool:
-        for i, plane in zip(others, pool.map(moved, others.values()), strict=True):
-            beside[i] = plane
-    return torch.cat((luma, *beside), 1), chroma
+    fmt = replace(cropped, bit_depth=found.picture.format.bit_depth)
+    before, after = luma, luma
+    if found.before is not None:
+        before = luma_tensor(found.before.first_at_second(cropped), fmt)
+    if found.after is not None:
+        after = luma_tensor(found.after.second_at_first(cropped), fmt)
+    return torch.cat((luma, before, after), 1), chroma

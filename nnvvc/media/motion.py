@@ -1,4 +1,4 @@
-"""Motion compensation between pictures: dense inverse search (Kroeger et al., ECCV 2016) and bicubic samples.
+"""Motion between pictures: dense inverse search (Kroeger et al., ECCV 2016) and bicubic samples.
 
 A filter's business, not a codec's: nothing is predicted from it, so other versions of the library may differ
 in the last bit.
@@ -15,11 +15,19 @@ from nnvvc.picture import Plane
 SMALLEST = 48
 """Sides of pictures below which motion is not estimated."""
 
+COARSE = 4
+"""A motion is turned round at a size smaller by this: it is smooth."""
 
-def compensated(luma: Plane, other: Plane, bit_depth: int) -> Plane:
-    """Another picture's luma, moved to where things are in `luma`; of one size, uint16, of `bit_depth`."""
+ROUNDS = 3
+
+Flow = NDArray[np.float32]
+"""(height, width, 2): columns and rows from a sample to where it is in the other picture."""
+
+
+def motion(luma: Plane, other: Plane, bit_depth: int) -> Flow:
+    """From a picture to another one; of one size, uint16, of `bit_depth`. None, where they are small."""
     if min(luma.shape) < SMALLEST:
-        return other
+        return np.zeros((*luma.shape, 2), np.float32)
     shift = max(0, bit_depth - 8)
     own, from_there = ((plane >> shift).astype(np.uint8) for plane in (luma, other))
     # Between the library's "ultrafast" and "medium", but with fewer patches: finer than "fast", as quick.
@@ -27,15 +35,40 @@ def compensated(luma: Plane, other: Plane, bit_depth: int) -> Plane:
     search.setFinestScale(1)
     search.setPatchStride(5)
     search.setVariationalRefinementIterations(1)
-    places = search.calc(own, from_there, None)  # type: ignore[call-overload]
-    places += _grid(*luma.shape)
+    found: Flow = search.calc(own, from_there, None)  # type: ignore[call-overload]
+    return found
+
+
+def turned(flow: Flow) -> Flow:
+    """The motion back, about: estimating it takes as long as the first time, this a tenth."""
+    height, width = flow.shape[:2]
+    size = -(-width // COARSE), -(-height // COARSE)
+    scale = np.array([width / size[0], height / size[1]], np.float32)
+    small = cv2.resize(flow, size, interpolation=cv2.INTER_AREA) / scale
+    places = _grid(*small.shape[:2])
+    back = -small
+    for _ in range(ROUNDS):
+        there = places + back
+        back = -cv2.remap(small, there, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
+    result: Flow = cv2.resize(back * scale, (width, height), interpolation=cv2.INTER_LINEAR)
+    return result
+
+
+def compensated(other: Plane, flow: Flow, bit_depth: int) -> Plane:
+    """Another picture's luma, uint16, of `bit_depth`, moved to where things are in this one.
+
+    flow: from this picture to the other.
+    """
+    if not flow.any():
+        return other
+    places = flow + _grid(*other.shape)
     moved = cv2.remap(other, places, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
     result: Plane = np.minimum(moved, np.uint16((1 << bit_depth) - 1))
     return result
 
 
-@lru_cache(maxsize=4)
-def _grid(height: int, width: int) -> NDArray[np.float32]:
-    """(height, width, 2): column and row of every sample."""
+@lru_cache(maxsize=8)
+def _grid(height: int, width: int) -> Flow:
+    """Column and row of every sample."""
     rows, columns = np.mgrid[:height, :width].astype(np.float32)
     return np.stack((columns, rows), 2)

@@ -29,7 +29,7 @@ from nnvvc.codecs.filtering import key_slice_qp
 from nnvvc.files import atomic_path
 from nnvvc.media import open_source
 from nnvvc.media.colour import rgb_to_picture
-from nnvvc.media.motion import compensated
+from nnvvc.media.motion import compensated, motion, turned
 from nnvvc.media.resample import resample
 from nnvvc.picture import Chroma, Matrix, Picture
 from nnvvc.training.filter_data import code_patches, vvc_coder
@@ -138,10 +138,13 @@ def code_clip(make: Callable[[], Sequence[Picture]], folder: Path, name: str, qp
 def _beside(decoded: Sequence[Picture], number: int) -> list[NDArray[np.uint16]]:
     """Of each patch of a picture, in the order of `patches_of`: luma of the pictures before and after."""
     own = decoded[number].planes[0]
-    planes = []
-    for other in (number - 1, number + 1):
-        known = 0 <= other < len(decoded)
-        planes.append(compensated(own, decoded[other].planes[0], 10) if known else own)
+    planes = [own, own]
+    if number > 0:
+        before = decoded[number - 1].planes[0]
+        planes[0] = compensated(before, turned(motion(before, own, 10)), 10)
+    if number + 1 < len(decoded):
+        after = decoded[number + 1].planes[0]
+        planes[1] = compensated(after, motion(own, after, 10), 10)
     height, width = own.shape
     return [
         np.concatenate([p[y : y + PATCH, x : x + PATCH].ravel() for p in planes])

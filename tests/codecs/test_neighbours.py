@@ -3,14 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-import pytest
 import torch
 
 from nnvvc.codecs.filter_planes import to_tensors
-from nnvvc.codecs.neighbours import Placed, placed, planes_among
+from nnvvc.codecs.neighbours import Pair, Placed, placed, planes_among
 from nnvvc.codecs.output_order import PictureFacts
-from nnvvc.media.motion import compensated
 from nnvvc.picture import Picture, PictureFormat
 from tools.content import clip
 
@@ -27,7 +24,10 @@ def order(layers: Sequence[int]) -> list[tuple[int | None, int | None]]:
     number = {id(p): n for n, p in enumerate(shown)}
     found = placed((p, PictureFacts(layer)) for p, layer in zip(shown, layers, strict=True))
     return [
-        tuple(None if p is None else number[id(p)] for p in (f.before, f.after))  # type: ignore[misc]
+        (
+            None if f.before is None else number[id(f.before.first)],
+            None if f.after is None else number[id(f.after.second)],
+        )
         for f in found
     ]
 
@@ -39,25 +39,10 @@ def test_key_pictures_begin_anew() -> None:
     assert order([]) == []
 
 
-@pytest.mark.parametrize("size", [(96, 80), (31, 17)])
-def test_motion_is_followed(size: tuple[int, int]) -> None:
-    rng = np.random.default_rng(0)
-    wide = np.kron(rng.integers(100, 900, (size[1] // 8 + 3, size[0] // 8 + 3)), np.ones((8, 8)))
-    scene = (wide + np.roll(wide, 3, 0) + np.roll(wide, 5, 1)).astype(np.uint16) // 3
-    own, other = scene[4 : 4 + size[1], 4 : 4 + size[0]], scene[4 : 4 + size[1], 6 : 6 + size[0]]
-    moved = compensated(np.ascontiguousarray(own), np.ascontiguousarray(other), 10)
-    assert moved.shape == own.shape and moved.dtype == np.uint16 and moved.max() <= 1023
-    if min(size) > 48:
-        before, after = (np.abs(p.astype(int) - own)[8:-8, 8:-8].mean() for p in (other, moved))
-        assert after < 0.5 * before
-    else:
-        assert np.array_equal(moved, other)
-
-
 def test_planes_hold_the_neighbours_or_the_picture_itself() -> None:
     first, second = pictures(2)
     cropped = replace(FORMAT, width=90, height=70)
-    luma, chroma = planes_among(Placed(first, PictureFacts(1), None, second), cropped)
+    luma, chroma = planes_among(Placed(first, PictureFacts(1), None, Pair(first, second)), cropped)
     own, own_chroma = to_tensors(first, cropped)
     assert luma.shape == (1, 3, 70, 90) and torch.equal(chroma, own_chroma)
     assert torch.equal(luma[:, :1], own) and torch.equal(luma[:, 1:2], own)

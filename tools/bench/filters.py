@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from nnvvc.codecs.neighbours import Placed
+from nnvvc.codecs.neighbours import Placing
 from nnvvc.codecs.neural_filter import NeuralFilter
 from nnvvc.codecs.output_order import PictureFacts
 from nnvvc.codecs.people_filter import PeopleFilter, StillFilter
@@ -59,9 +59,15 @@ def filters(
             found[f"{name}, 8 bits"] = partial(eight, layer=3 * model.config.video)
     if scale == 1:
         people, still = PeopleFilter(used[registry.FILTER_PEOPLE], coded, source, qp), StillFilter()
-        found["people"] = lambda p: people(Placed(p, PictureFacts(3, ()), p, p))
+        found["people"] = partial(_in_order, people, Placing())
         found["people, image codec, exact"] = lambda p: still(p, qp)
     return found
+
+
+def _in_order(people: PeopleFilter, placing: Placing, picture: Picture) -> Picture:
+    """The picture before, filtered, once there is one."""
+    found = placing.push(picture, PictureFacts(3, ()))
+    return picture if found is None else people(found)
 
 
 def main() -> None:
