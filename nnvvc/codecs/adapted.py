@@ -140,26 +140,25 @@ class AdaptedMuxer:
     def add_picture(self, picture: Picture) -> None:
         """Take in the next decoded picture, in output order."""
         facts = self._order.next()
-        self._take_sample(self._placing.push(picture, facts))
+        self._take_samples(self._placing.push(picture, facts))
         if facts.layer == 0 or self._current is None:
             self._next_group()
         assert self._current is not None
         self._current.frames += 1
         self._muxer.add_picture(picture)
 
-    def _take_sample(self, found: Placed | None) -> None:
-        """Take in a picture whose neighbours are known, where its original was kept."""
-        if found is None:
-            return
-        assert self._current is not None
-        original = self._originals.take(self._placed)
-        if original is not None and found.facts.layer > 0:
-            self._current.samples.append(self._fitting.sample(found, original))
-        self._placed += 1
+    def _take_samples(self, placed: Iterable[Placed]) -> None:
+        """Take in pictures whose neighbours are known, where their originals were kept."""
+        for found in placed:
+            assert self._current is not None
+            original = self._originals.take(self._placed)
+            if original is not None and found.facts.layer > 0:
+                self._current.samples.append(self._fitting.sample(found, original))
+            self._placed += 1
 
     def close(self) -> None:
         """Write what is left."""
-        self._take_sample(self._placing.finish())
+        self._take_samples(self._placing.finish())
         self._finish()
         self._muxer.close()
 

@@ -1,7 +1,7 @@
 """Pictures with those before and after them, motion compensated: what the filter for people sees of a video.
 
-Motion is estimated between decoded pictures, since decoders do not tell theirs. A key picture and those up to
-the next one know only each other: a group that is cut out of a stream is filtered as it was within it.
+Motion is estimated between decoded pictures, since decoders do not tell theirs. Pictures know those of their
+group only, from its key picture to the next one.
 """
 
 from collections.abc import Iterable, Iterator
@@ -11,32 +11,33 @@ import torch
 
 from nnvvc.codecs.filter_planes import Planes, luma_tensor, to_tensors
 from nnvvc.codecs.output_order import PictureFacts
-from nnvvc.media.motion import Flow, compensated, motion, turned
+from nnvvc.media.motion import Flow, compensated, motion, reduced, turned
+from nnvvc.models.tap_shapes import DISTANCES
 from nnvvc.picture import Picture, PictureFormat, Plane
 
 
 class Pair:
-    """A picture and the next one; the motion between them is estimated once, if it is asked for."""
+    """Two pictures of a group; the motion between them is estimated once, if it is asked for."""
 
     def __init__(self, first: Picture, second: Picture) -> None:
         self.first, self.second = first, second
-        self._flow: tuple[PictureFormat, Flow] | None = None
+        self._rough: Flow | None = None
 
     def second_at_first(self, cropped: PictureFormat) -> Plane:
         """The second's luma, cropped, as it looks at the first's time."""
-        depth = self.first.format.bit_depth
-        return compensated(_luma(self.second, cropped), self._motion(cropped), depth)
+        planes = _luma(self.second, cropped), self.first.format.bit_depth
+        flow = motion(_luma(self.first, cropped), *planes)
+        self._rough = reduced(flow)
+        return compensated(planes[0], flow, planes[1])
 
     def first_at_second(self, cropped: PictureFormat) -> Plane:
         """The first's luma at the second's time."""
-        depth = self.first.format.bit_depth
-        return compensated(_luma(self.first, cropped), turned(self._motion(cropped)), depth)
-
-    def _motion(self, cropped: PictureFormat) -> Flow:
-        if self._flow is None or self._flow[0] != cropped:
-            planes = _luma(self.first, cropped), _luma(self.second, cropped)
-            self._flow = cropped, motion(*planes, self.first.format.bit_depth)
-        return self._flow[1]
+        planes = _luma(self.first, cropped), self.first.format.bit_depth
+        if self._rough is None:
+            flow = motion(_luma(self.second, cropped), *planes)
+        else:
+            flow = turned(self._rough, planes[0].shape)
+        return compensated(planes[0], flow, planes[1])
 
 
 def _luma(picture: Picture, cropped: PictureFormat) -> Plane:
@@ -45,62 +46,83 @@ def _luma(picture: Picture, cropped: PictureFormat) -> Plane:
 
 @dataclass(frozen=True)
 class Placed:
-    """A decoded picture and what the stream says of it. before, after: it and its neighbours, of its group
-    only.
+    """A decoded picture and what the stream says of it. before, after: it and its neighbours at each of
+    DISTANCES, or as far off as the ends of its group are; None where it is that end.
     """
 
     picture: Picture
     facts: PictureFacts
-    before: Pair | None = None
-    after: Pair | None = None
+    before: tuple[Pair | None, ...] = (None,) * len(DISTANCES)
+    after: tuple[Pair | None, ...] = (None,) * len(DISTANCES)
 
 
 class Placing:
-    """Takes pictures in output order, and gives each back among its neighbours once the next one has come."""
+    """Takes pictures in output order, and gives them back among their neighbours once those have come."""
 
     def __init__(self) -> None:
-        self._before: Pair | None = None
-        self._current: tuple[Picture, PictureFacts] | None = None
+        self._group: list[tuple[Picture, PictureFacts]] = []
+        self._pairs: dict[tuple[int, int], Pair] = {}
+        self._number = 0
 
-    def push(self, picture: Picture, facts: PictureFacts) -> Placed | None:
-        """The picture before this one, if there was one."""
-        # A coded video sequence may begin with pictures that are shown before its key picture.
-        begins = facts.layer == 0 or facts.begins
-        known = None if begins or self._current is None else Pair(self._current[0], picture)
-        last = self._finished(known)
-        self._before, self._current = known, (picture, facts)
-        return last
+    def push(self, picture: Picture, facts: PictureFacts) -> list[Placed]:
+        """Pictures before this one, if there are any whose neighbours are known now."""
+        found = []
+        if facts.begins:
+            # A coded video sequence, maybe with pictures that are shown before its key picture.
+            found = self.finish()
+        elif facts.layer == 0:
+            # Those before it refer to it, so that it is there wherever they are.
+            self._group.append((picture, facts))
+            found = self._rest(len(self._group) - 1)
+        self._group.append((picture, facts))
+        if len(self._group) - self._number > max(DISTANCES):
+            found.append(self._next())
+        return found
 
-    def finish(self) -> Placed | None:
-        """The last picture."""
-        last, self._current = self._finished(None), None
-        return last
+    def finish(self) -> list[Placed]:
+        """All that are left."""
+        return self._rest(len(self._group))
 
-    def _finished(self, after: Pair | None) -> Placed | None:
-        return None if self._current is None else Placed(*self._current, self._before, after)
+    def _rest(self, end: int) -> list[Placed]:
+        """Of a group that ends."""
+        found = [self._next() for _ in range(self._number, end)]
+        self._group, self._pairs, self._number = [], {}, 0
+        return found
+
+    def _next(self) -> Placed:
+        number, last = self._number, len(self._group) - 1
+        before = [self._pair(max(0, number - d), number) for d in DISTANCES]
+        self._pairs = {key: pair for key, pair in self._pairs.items() if key[1] > number}
+        after = [self._pair(number, min(last, number + d)) for d in DISTANCES]
+        self._number += 1
+        return Placed(*self._group[number], tuple(before), tuple(after))
+
+    def _pair(self, first: int, second: int) -> Pair | None:
+        if first == second:
+            return None
+        if (first, second) not in self._pairs:
+            self._pairs[first, second] = Pair(self._group[first][0], self._group[second][0])
+        return self._pairs[first, second]
 
 
 def placed(pictures: Iterable[tuple[Picture, PictureFacts]]) -> Iterator[Placed]:
     """Pictures in output order among their neighbours."""
     placing = Placing()
     for picture, facts in pictures:
-        found = placing.push(picture, facts)
-        if found is not None:
-            yield found
-    found = placing.finish()
-    if found is not None:
-        yield found
+        yield from placing.push(picture, facts)
+    yield from placing.finish()
 
 
 def planes_among(found: Placed, cropped: PictureFormat) -> Planes:
-    """As `to_tensors`, but luma (1, 3, H, W): the picture's, then that of the pictures before and after, or
-    its own again where there is none.
+    """As `to_tensors`, but luma (1, 1 + 2 * len(DISTANCES), H, W): the picture's, then that of the pictures
+    before and after at each distance, or its own again where there is none.
     """
     luma, chroma = to_tensors(found.picture, cropped)
     fmt = replace(cropped, bit_depth=found.picture.format.bit_depth)
-    before, after = luma, luma
-    if found.before is not None:
-        before = luma_tensor(found.before.first_at_second(cropped), fmt)
-    if found.after is not None:
-        after = luma_tensor(found.after.second_at_first(cropped), fmt)
-    return torch.cat((luma, before, after), 1), chroma
+    before = {pair: pair.first_at_second(cropped) for pair in found.before if pair is not None}
+    after = {pair: pair.second_at_first(cropped) for pair in found.after if pair is not None}
+    planes = [luma]
+    for pairs in zip(found.before, found.after, strict=True):
+        for pair, there in zip(pairs, (before, after), strict=True):
+            planes.append(luma if pair is None else luma_tensor(there[pair], fmt))
+    return torch.cat(planes, 1), chroma

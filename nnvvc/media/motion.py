@@ -16,7 +16,7 @@ SMALLEST = 48
 """Sides of pictures below which motion is not estimated."""
 
 COARSE = 4
-"""A motion is turned round at a size smaller by this: it is smooth."""
+"""A motion is turned round at a size smaller by this."""
 
 ROUNDS = 3
 
@@ -39,19 +39,28 @@ def motion(luma: Plane, other: Plane, bit_depth: int) -> Flow:
     return found
 
 
-def turned(flow: Flow) -> Flow:
-    """The motion back, about: estimating it takes as long as the first time, this a tenth."""
+def reduced(flow: Flow) -> Flow:
+    """What is kept of a motion to turn it round: it is smooth. Smaller by COARSE, in samples of that size."""
     height, width = flow.shape[:2]
     size = -(-width // COARSE), -(-height // COARSE)
-    scale = np.array([width / size[0], height / size[1]], np.float32)
-    small = cv2.resize(flow, size, interpolation=cv2.INTER_AREA) / scale
-    places = _grid(*small.shape[:2])
-    back = -small
+    scale = np.array([size[0] / width, size[1] / height], np.float32)
+    small: Flow = cv2.resize(flow, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    return small * scale
+
+
+def turned(rough: Flow, shape: tuple[int, ...]) -> Flow:
+    """The motion back, about: estimating it takes as long as the first time, this a fourth.
+
+    rough: `reduced` from a motion. shape: height and width.
+    """
+    places = _grid(*rough.shape[:2])
+    back: Flow = -rough
     for _ in range(ROUNDS):
         there = places + back
-        back = -cv2.remap(small, there, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
-    result: Flow = cv2.resize(back * scale, (width, height), interpolation=cv2.INTER_LINEAR)
-    return result
+        back = -cv2.remap(rough, there, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
+    scale = np.array([shape[1] / rough.shape[1], shape[0] / rough.shape[0]], np.float32)
+    found: Flow = cv2.resize(back * scale, shape[::-1], interpolation=cv2.INTER_LINEAR).astype(np.float32)
+    return found
 
 
 def compensated(other: Plane, flow: Flow, bit_depth: int) -> Plane:

@@ -129,9 +129,9 @@ class RestorationFilter(nn.Module):
         """Filter pictures of any size.
 
         luma: (N, 1 + neighbours, H, W), 0..1 over the nominal range: the picture, then its neighbours, motion
-        compensated, or itself where there is none. chroma: (N, 2, (H + 1) // 2, (W + 1) // 2),
-        -0.5..0.5. key_qp, layer: (N,), as `condition` has them. Returns luma, (N, 1, H, W), and chroma in the
-        same units, not clipped.
+        compensated, or itself where there is none; for taps, those at all DISTANCES. chroma: (N, 2,
+        (H + 1) // 2, (W + 1) // 2), -0.5..0.5. key_qp, layer: (N,), as `condition` has them. Returns luma,
+        (N, 1, H, W), and chroma in the same units, not clipped.
         """
         height, width = luma.shape[2:]
         rows, columns = chroma.shape[2:]

@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from nnvvc.models.tap_shapes import ALONG, AROUND, BLOCK, CLIPS, GRID, NEXT, REACH
+from nnvvc.models.tap_shapes import ALONG, AROUND, BLOCK, CLIPS, DISTANCES, GRID, NEXT, REACH
 
 _AROUND, _NEXT, _ALONG = np.array(AROUND), np.array(NEXT), np.array(ALONG)
 _CLIPS = np.array(CLIPS, np.float32)
@@ -19,20 +19,39 @@ def add_taps(
 ) -> Array:
     """(H, W), float32, to be added.
 
-    planes: (3, H, W), float32, the picture and its neighbours. residual: (H, W), of the network. step: in
-    luma's unit. classes: of blocks, uint8. weights: (CLASSES, COUNT), no longer mixed. grid: (2, len(ALONG),
-    GRID), with its unit.
+    planes: (1 + 2 * len(DISTANCES), H, W), float32, see `Taps.forward`. residual: (H, W), of the network.
+    step: in luma's unit. classes: of blocks, uint8. weights: (CLASSES, COUNT), no longer mixed. grid: (2,
+    len(ALONG), GRID), with its unit.
     """
-    padded = np.pad(planes, ((0, 0), (REACH, REACH), (REACH, REACH)), mode="edge")
+    own = np.pad(planes[0], REACH, mode="edge")
+    wide = np.empty((len(DISTANCES), planes.shape[1] + 2, planes.shape[2] + 2), np.float32)
+    _clip(planes, np.float32(CLIPS[1] * step), wide)
     result = np.empty_like(residual)
-    wide = np.clip(padded[1:] - padded[:1], -CLIPS[1] * step, CLIPS[1] * step).sum(0)
-    _run(padded, wide, residual, np.float32(step), classes, weights, grid, result)
+    _run(planes, own, wide, residual, np.float32(step), classes, weights, grid, result)
     return result
 
 
 @njit(parallel=True, fastmath=True, cache=True)
+def _clip(planes: Array, bound: np.float32, wide: Array) -> None:
+    """Sums of the clipped differences to both neighbours, with a sample more on all sides."""
+    height, width = planes.shape[1:]
+    for row in prange(height + 2):
+        y = min(max(row - 1, 0), height - 1)
+        own = planes[0, y]
+        for n in range(len(wide)):
+            a, b = planes[1 + 2 * n, y], planes[2 + 2 * n, y]
+            out = wide[n, row]
+            for x in range(width):
+                c = own[x]
+                out[1 + x] = min(max(a[x] - c, -bound), bound) + min(max(b[x] - c, -bound), bound)
+            out[0] = out[1]
+            out[width + 1] = out[width]
+
+
+@njit(parallel=True, fastmath=True, cache=True)
 def _run(
-    padded: Array,
+    planes: Array,
+    own: Array,
     wide: Array,
     residual: Array,
     step: np.float32,
@@ -42,7 +61,6 @@ def _run(
     result: Array,
 ) -> None:
     height, width = residual.shape
-    own = padded[0]
     # Over contiguous rows, which compilers make vector instructions of: weights are spread out first.
     for block_row in prange(classes.shape[0]):
         w = np.empty((weights.shape[1], width), np.float32)
@@ -69,18 +87,21 @@ def _run(
                         total[x] += w[at + k, x] * min(max(pair, -bound), bound)
                 at += len(_NEXT)
             bound = _CLIPS[0] * step
-            for n in range(1, 3):
-                a = padded[n, top, REACH : REACH + width]
+            for n in range(len(wide)):
+                a, b = planes[1 + 2 * n, y], planes[2 + 2 * n, y]
+                middle = wide[n, y + 1, 1 : 1 + width]
                 for x in range(width):
-                    total[x] += w[at, x] * min(max(a[x] - centre[x], -bound), bound)
-            middle = wide[top, REACH : REACH + width]
-            for x in range(width):
-                total[x] += w[at + 1, x] * middle[x]
-            at += len(_CLIPS)
-            for k in range(len(_NEXT)):
-                a, b = _pair(wide, top, width, _NEXT[k, 0], _NEXT[k, 1])
-                for x in range(width):
-                    total[x] += w[at + k, x] * (a[x] + b[x] - 2 * middle[x])
+                    c = centre[x]
+                    narrow = min(max(a[x] - c, -bound), bound) + min(max(b[x] - c, -bound), bound)
+                    total[x] += w[at, x] * narrow + w[at + 1, x] * middle[x]
+                at += len(_CLIPS)
+                for k in range(len(_NEXT)):
+                    dy, dx = _NEXT[k, 0], _NEXT[k, 1]
+                    a = wide[n, y + 1 + dy, 1 + dx : 1 + dx + width]
+                    b = wide[n, y + 1 - dy, 1 - dx : 1 - dx + width]
+                    for x in range(width):
+                        total[x] += w[at + k, x] * (a[x] + b[x] - 2 * middle[x])
+                at += len(_NEXT)
             for k in range(len(_ALONG)):
                 d = _ALONG[k]
                 a = own[top, REACH + d : REACH + d + width]

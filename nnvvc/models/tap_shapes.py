@@ -14,11 +14,16 @@ AROUND = tuple(
 )
 """(rows, columns) from a sample to one of each pair around it."""
 
+DISTANCES = (1, 5, 16)
+"""Of neighbours, in pictures; the network sees the first only. Near ones are copied from each other, with
+their errors; those far off know something new.
+"""
+
 NEXT = ((0, 1), (1, 0), (1, 1), (1, -1))
 """The same of the pairs that are clipped too, and of those in neighbours."""
 
-PARTS = (len(AROUND), len(CLIPS) * len(NEXT), len(CLIPS), len(NEXT))
-"""Taps on samples: around, next ones clipped, neighbours clipped, next ones in neighbours."""
+PARTS = (len(AROUND), len(CLIPS) * len(NEXT), *(len(CLIPS), len(NEXT)) * len(DISTANCES))
+"""Taps on samples: around, next ones clipped; and at each distance neighbours clipped, next ones in them."""
 
 PLAIN = sum(PARTS)
 """All of these; one more is on what the network adds, which it makes stronger or weaker."""

@@ -21,6 +21,7 @@ from nnvvc.models.tap_shapes import (
     CLASSES,
     CLIPS,
     COUNT,
+    DISTANCES,
     GRID,
     GRID_UNIT,
     LAYERS,
@@ -57,8 +58,9 @@ class Taps(nn.Module):
     def forward(self, luma: Tensor, residual: Tensor, step: Tensor, layer: Tensor) -> Tensor:
         """What is added to luma, (N, 1, H, W), besides the residual.
 
-        luma: (N, 1 + neighbours, H, W), the picture and its neighbours. residual: (N, 1, H, W), of the
-        network. step: (N, 1, 1, 1), in luma's unit. layer: (N,), see `condition`; of 0, nothing is added.
+        luma: (N, 1 + 2 * len(DISTANCES), H, W), the picture, then those before and after it at each
+        distance. residual: (N, 1, H, W), of the network. step: (N, 1, 1, 1), in luma's unit. layer: (N,), see
+        `condition`; of 0, nothing is added.
         """
         if self.weight.requires_grad or luma.device.type != "cpu":
             return self._slow(luma, residual, step, layer)
@@ -85,9 +87,10 @@ class Taps(nn.Module):
 
     def basis(self, luma: Tensor, residual: Tensor, step: Tensor) -> Tensor:
         """(N, COUNT, H, W): what weights of 1 add; arguments as for `forward`."""
-        narrow, wide = _moved(luma, step)
-        around = _convolved(luma[:, :1], _kernels(AROUND, REACH))
-        parts = around, _clipped(luma, step), narrow, wide, _convolved(wide, _kernels(NEXT, 1))
+        parts = [_convolved(luma[:, :1], _kernels(AROUND, REACH)), _clipped(luma, step)]
+        for number in range(len(DISTANCES)):
+            narrow, wide = _moved(luma, step, number)
+            parts += [narrow, wide, _convolved(wide, _kernels(NEXT, 1))]
         plain = torch.cat(parts, 1)
         return torch.cat((torch.einsum("nkyx,kj->njyx", plain, self.mix), residual), 1)
 
@@ -119,7 +122,7 @@ def classes(luma: Tensor, step: Tensor, whole: bool = True) -> Tensor:
     edged = F.pad(own, (0, 1, 0, 1), mode="replicate")
     across = (edged[..., :-1, 1:] - own).abs()
     down = (edged[..., 1:, :-1] - own).abs()
-    moving = (luma[:, 1:] - own).abs().mean(1, keepdim=True)
+    moving = (luma[:, 1:3] - own).abs().mean(1, keepdim=True)
     measures = torch.cat(((across + down) / 2, moving), 1) / step
     blocks = F.avg_pool2d(measures, BLOCK, ceil_mode=True)
     # Blocks alone would flicker between classes.
@@ -140,9 +143,11 @@ def _clipped(luma: Tensor, step: Tensor) -> Tensor:
     return torch.cat([pairs.clamp(-c * step, c * step) for c in CLIPS], 1)
 
 
-def _moved(luma: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
-    """(N, 1, H, W) each: sums of the differences to neighbours, clipped at both widths."""
-    apart = luma[:, 1:] - luma[:, :1]
+def _moved(luma: Tensor, step: Tensor, number: int) -> tuple[Tensor, Tensor]:
+    """(N, 1, H, W) each: sums of the differences to both neighbours of one of DISTANCES, clipped at both
+    widths.
+    """
+    apart = luma[:, 1 + 2 * number : 3 + 2 * number] - luma[:, :1]
     narrow, wide = (apart.clamp(-c * step, c * step).sum(1, keepdim=True) for c in CLIPS)
     return narrow, wide
 

@@ -29,8 +29,9 @@ from nnvvc.codecs.filtering import key_slice_qp
 from nnvvc.files import atomic_path
 from nnvvc.media import open_source
 from nnvvc.media.colour import rgb_to_picture
-from nnvvc.media.motion import compensated, motion, turned
+from nnvvc.media.motion import compensated, motion, reduced, turned
 from nnvvc.media.resample import resample
+from nnvvc.models.tap_shapes import DISTANCES
 from nnvvc.picture import Chroma, Matrix, Picture
 from nnvvc.training.filter_data import code_patches, vvc_coder
 from nnvvc.training.moving_photos import PATCH, moving_patch
@@ -136,15 +137,14 @@ def code_clip(make: Callable[[], Sequence[Picture]], folder: Path, name: str, qp
 
 
 def _beside(decoded: Sequence[Picture], number: int) -> list[NDArray[np.uint16]]:
-    """Of each patch of a picture, in the order of `patches_of`: luma of the pictures before and after."""
+    """Of each patch of a picture, in the order of `patches_of`: luma of its neighbours at DISTANCES."""
     own = decoded[number].planes[0]
-    planes = [own, own]
-    if number > 0:
-        before = decoded[number - 1].planes[0]
-        planes[0] = compensated(before, turned(motion(before, own, 10)), 10)
-    if number + 1 < len(decoded):
-        after = decoded[number + 1].planes[0]
-        planes[1] = compensated(after, motion(own, after, 10), 10)
+    planes = []
+    for distance in DISTANCES:
+        before = decoded[max(0, number - distance)].planes[0]
+        after = decoded[min(len(decoded) - 1, number + distance)].planes[0]
+        back = turned(reduced(motion(before, own, 10)), own.shape)
+        planes += [compensated(before, back, 10), compensated(after, motion(own, after, 10), 10)]
     height, width = own.shape
     return [
         np.concatenate([p[y : y + PATCH, x : x + PATCH].ravel() for p in planes])

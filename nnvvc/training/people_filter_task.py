@@ -18,7 +18,7 @@ from nnvvc.models.restoration import (
     quantiser_step,
     save_restoration,
 )
-from nnvvc.models.tap_shapes import PLAIN
+from nnvvc.models.tap_shapes import DISTANCES, PLAIN
 from nnvvc.models.taps import Taps
 from nnvvc.training.clip_data import make_clips
 from nnvvc.training.moving_photos import PATCH
@@ -60,7 +60,7 @@ FLOOR = 0.03
 
 
 class Batch(TypedDict):
-    """luma, chroma: as `RestorationFilter` takes planes, with two neighbours, which a filter without any does
+    """luma, chroma: as `RestorationFilter` takes planes, with all neighbours, which a filter without any does
     not look at. wanted, wanted_chroma: as it returns them. key_qp, layer: (N,).
     """
 
@@ -90,7 +90,11 @@ class CodedPatches:
                 original.append(torch.from_numpy(stored["original"].view(np.int16)))
                 own = decoded[-1][:, : PATCH * PATCH]
                 known = "beside" in stored
-                around = torch.from_numpy(stored["beside"].view(np.int16)) if known else own.tile(1, 2)
+                around = (
+                    torch.from_numpy(stored["beside"].view(np.int16))
+                    if known
+                    else own.tile(1, 2 * len(DISTANCES))
+                )
                 beside.append(around)
                 layer.append(torch.from_numpy(stored["layer"]).float())
                 parts.append(_parts(own, original[-1][:, : PATCH * PATCH], layer[-1]))

@@ -24,7 +24,7 @@ def samples(true: RestorationFilter) -> list[Sample]:
     """Pictures whose originals are what a filter makes of them, but for a little noise."""
     found = []
     for layer in (1, 2, 3):
-        luma = torch.rand(1, 3, 96, 120) * 0.1 + 0.4 + 0.1 * torch.rand(1, 1, 12, 15).repeat(1, 1, 8, 8)
+        luma = torch.rand(1, 7, 96, 120) * 0.1 + 0.4 + 0.1 * torch.rand(1, 1, 12, 15).repeat(1, 1, 8, 8)
         chroma = torch.rand(1, 2, 48, 60) - 0.5
         wanted, wanted_chroma = true(luma, chroma, torch.tensor([float(QP)]), torch.tensor([float(layer)]))
         wanted += 0.01 * torch.randn_like(wanted)

@@ -83,7 +83,7 @@ def samples(shift: float, noise: float = 0.01) -> list[Sample]:
         luma, chroma = torch.rand(1, 1, 96, 160) * 0.5 + 0.2, torch.rand(1, 2, 48, 80) * 0.4 - 0.2
         wanted = luma + shift + noise * torch.randn_like(luma)
         found.append(
-            Sample(luma.repeat(1, 3, 1, 1), chroma, wanted, chroma + noise * torch.randn_like(chroma), layer)
+            Sample(luma.repeat(1, 7, 1, 1), chroma, wanted, chroma + noise * torch.randn_like(chroma), layer)
         )
     return found
 
@@ -127,7 +127,7 @@ def test_blocks_where_the_filter_hurts_are_off() -> None:
     wanted = luma.clone()
     wanted[..., :128, :128] += 0.1
     chroma = torch.zeros(1, 2, 65, 130)
-    sample = Sample(luma.repeat(1, 3, 1, 1), chroma, wanted, chroma, 0)
+    sample = Sample(luma.repeat(1, 7, 1, 1), chroma, wanted, chroma, 0)
     off = blocks_off([sample], [(luma + 0.1, chroma)])
     assert off.tolist() == [[0, 1, 1], [1, 1, 1]]
     # On what the map turns off, the filter changes nothing.

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nnvvc.media.motion import compensated, motion, turned
+from nnvvc.media.motion import compensated, motion, reduced, turned
 from nnvvc.picture import Plane
 
 
@@ -22,7 +22,7 @@ def scene(width: int, height: int) -> tuple[Plane, Plane]:
 def test_motion_is_followed_and_turned(size: tuple[int, int], back: bool) -> None:
     own, other = scene(*size)
     if back:
-        flow, target, given = turned(motion(own, other, 10)), other, own
+        flow, target, given = turned(reduced(motion(own, other, 10)), own.shape), other, own
     else:
         flow, target, given = motion(own, other, 10), own, other
     moved = compensated(given, flow, 10)
@@ -35,4 +35,4 @@ def test_motion_is_followed_and_turned(size: tuple[int, int], back: bool) -> Non
 def test_small_pictures_are_left_where_they_are() -> None:
     own, other = scene(31, 17)
     assert np.array_equal(compensated(other, motion(own, other, 10), 10), other)
-    assert not turned(motion(own, other, 10)).any()
+    assert not turned(reduced(motion(own, other, 10)), own.shape).any()

@@ -18,7 +18,7 @@ def planes(height: int, width: int, seed: int = 0) -> tuple[torch.Tensor, torch.
     """A picture among its neighbours, and what a network would add to it."""
     generator = torch.Generator().manual_seed(seed)
     smooth = torch.rand(1, 1, height, width, generator=generator).cumsum(3) / width
-    noise = 0.02 * torch.rand(1, 3, height, width, generator=generator)
+    noise = 0.02 * torch.rand(1, 7, height, width, generator=generator)
     return smooth + noise, 0.01 * torch.randn(1, 1, height, width, generator=generator)
 
 
@@ -55,7 +55,7 @@ def test_what_is_added_is_the_sum_of_the_basis() -> None:
 
 
 def test_blocks_are_told_apart_by_detail_and_by_motion() -> None:
-    luma = torch.full((1, 3, 64, 96), 0.5)
+    luma = torch.full((1, 7, 64, 96), 0.5)
     luma[:, :, :, 32:64] += 0.1 * (torch.arange(32) % 2)
     luma[:, 1:, :, 64:] += 0.1
     found = classes(luma, STEP)
@@ -69,7 +69,7 @@ def test_grid_taps_go_by_the_place_in_a_block() -> None:
     assert found.idle
     found.grid[0, 2, 3] = 1.0
     assert not found.idle
-    luma = torch.arange(32).float().repeat(1, 3, 8, 1)
+    luma = torch.arange(32).float().repeat(1, 7, 8, 1)
     changed = found(luma, torch.zeros(1, 1, 8, 32), STEP, LAYER)[0, 0, 4].nonzero()[:, 0]
     assert changed.tolist() == list(range(3, 32, GRID))
 

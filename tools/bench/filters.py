@@ -65,9 +65,10 @@ def filters(
 
 
 def _in_order(people: PeopleFilter, placing: Placing, picture: Picture) -> Picture:
-    """The picture before, filtered, once there is one."""
-    found = placing.push(picture, PictureFacts(3, ()))
-    return picture if found is None else people(found)
+    """A picture before it, filtered, once there are enough."""
+    for found in placing.push(picture, PictureFacts(3, ())):
+        return people(found)
+    return picture
 
 
 def main() -> None:
