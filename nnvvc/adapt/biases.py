@@ -69,8 +69,9 @@ def _loss(
     luma, chroma, wanted, wanted_chroma = (torch.cat(planes) for planes in zip(*parts, strict=True))
     layers = torch.tensor([float(s.layer) for s in samples])
     given = (luma, chroma, torch.full_like(layers, key_qp), layers)
-    # Without taps, which are solved for in the end.
-    changed = {n: p for n, p in adaptable.changed(change).items() if n not in (TAPS, GRID_TAPS)}
+    changed = adaptable.changed(change)
+    # Without taps, where they are solved for in the end.
+    changed |= {name: torch.zeros_like(changed[name]) for name in (TAPS, GRID_TAPS) if name in changed}
     with reduced_precision():
         y, c = functional_call(adaptable.model, changed, given)
     scale = torch.tensor(errors)

@@ -35,6 +35,10 @@ class Quadratic:
     def left(self, values: Vector) -> float:
         return self.start + float(values @ (self.square @ values) - 2 * values @ self.against)
 
+    def from_here(self, values: Vector) -> "Quadratic":
+        """The same of what is added to values."""
+        return Quadratic(self.left(values), self.square, self.against - self.square @ values)
+
     def decibels(self, values: Vector) -> float:
         """What values gain."""
         return -_DECIBELS * math.log(max(self.left(values), 1e-3))

@@ -66,8 +66,10 @@ def solved(
     places = np.concatenate(
         [np.arange(adaptable.places[n].start, adaptable.places[n].stop) for n in (TAPS, GRID_TAPS)]
     )
+    taps = adaptable.model.taps
+    base = torch.cat((taps.weight.flatten(), taps.grid.flatten())).numpy()
     values = start.copy()
-    values[places] = 0
+    values[places] = -base
     model = adaptable.applied(torch.from_numpy(values))
     qp = torch.tensor([float(key_qp)])
     step = quantiser_step(qp)[:, None, None, None]
@@ -76,7 +78,7 @@ def solved(
     for sample in samples:
         filtered = model(sample.luma, sample.chroma, qp, torch.tensor([float(sample.layer)]))[0]
         equations.add(model, sample, filtered, step)
-    loss = equations.loss()
+    loss = equations.loss().from_here(base.astype(np.float64))
     ridge = np.repeat((COMMON_RIDGE, RIDGE), (COUNT, len(loss.against) - COUNT))
     values[places] = np.linalg.solve(loss.square + np.diag(ridge), loss.against)
     return Solution(values, loss, places)

@@ -144,7 +144,9 @@ def best_fit(
     before: State,
     seconds: float,
 ) -> Fit:
-    """The best of no filter, the base filter, the one in force, and one fitted to the samples."""
+    """The best of no filter, the base filter, the one in force, and, where there are seconds for it, one that
+    is fitted to the samples.
+    """
     unchanged = np.zeros(fitting.count, np.float32)
     zeros = 0, [0] * fitting.count
     base = FilterUpdate(0, encode_numbers(zeros[1]))
@@ -177,19 +179,30 @@ def _fitted(
     if before.change is not None:
         start = before.change.biases.copy()
     candidates = fitting.candidates(samples, key_qp, start, seconds)
-    rounded = (_rounded(fitting, samples, key_qp, bits, before, candidate) for candidate in candidates)
-    fit = max((fit for fit in rounded if fit is not None), key=lambda fit: fit.worth(bits), default=None)
+    fits = (_rounded(fitting, samples, key_qp, bits, before, candidate) for candidate in candidates)
+    fit = max((fit for fit in fits if fit is not None), key=lambda fit: fit.worth(bits), default=None)
     if fit is None:
         return
+    # Until now some of its pictures, or none of them, were looked at.
+    fit = replace(fit, gain=fitting.gain(samples, key_qp, fit.state.change))
     yield fit
-    if fitting.map_shape is not None:
-        assert fit.update is not None and fit.state.change is not None
-        off = fitting.off(samples, key_qp, fit.state.change)
-        if off.any():
-            partly = replace(fit.state.change, off=off)
-            mapped = replace(fit.update, block_map=encode_blocks(off, 2))
-            gain = fitting.gain(samples, key_qp, partly)
-            yield Fit(replace(fit.state, change=partly), gain, mapped, _bits(fitting, mapped))
+    assert fit.update is not None
+    yield from _where_it_helps(fitting, samples, key_qp, fit.state, fit.update)
+
+
+def _where_it_helps(
+    fitting: Fitting[Sample], samples: Sequence[Sample], key_qp: int, state: State, update: FilterUpdate
+) -> Iterator[Fit]:
+    """What an update brings about, but in the blocks where that hurts, if there are any and others too."""
+    if fitting.map_shape is None:
+        return
+    assert state.change is not None
+    off = fitting.off(samples, key_qp, state.change)
+    if off.any() and not off.all():
+        partly = replace(state.change, off=off)
+        mapped = replace(update, block_map=encode_blocks(off, 2))
+        gain = fitting.gain(samples, key_qp, partly)
+        yield Fit(replace(state, change=partly), gain, mapped, _bits(fitting, mapped))
 
 
 def _rounded(
@@ -200,29 +213,27 @@ def _rounded(
     before: State,
     candidate: Candidate,
 ) -> Fit | None:
-    """The candidate with the step that is worth most; None where all of them take too many bits."""
+    """The candidate with the step that is worth most, by what is expected of it, or some samples say; None
+    where all of them take too many bits.
+    """
     # An odd distance meets pictures of all layers.
     few = samples[:: -(-len(samples) // QUICK_SAMPLES) | 1]
-    best: tuple[float, FilterUpdate, tuple[int, list[int]]] | None = None
+    best: Fit | None = None
     tried = ((i, numbers) for i in fitting.steps for numbers in in_steps(candidate, i, bits, before.numbers))
     for step_idx, numbers in tried:
         update = _smaller_update(step_idx, numbers, before.numbers)
         cost = _bits(fitting, update)
         if cost > bits.room(fitting.largest_share(key_qp)) or not any(numbers):
             continue
-        values = biases_of(numbers, step_idx)
+        change = Change(biases_of(numbers, step_idx))
         if candidate.gain is None:
-            gain = fitting.gain(few, key_qp, Change(values))
+            gain = fitting.gain(few, key_qp, change)
         else:
-            gain = candidate.gain(values)
-        if best is None or bits.valued * gain - cost > best[0]:
-            best = bits.valued * gain - cost, update, (step_idx, numbers)
-    if best is None:
-        return None
-    _, update, (step_idx, numbers) = best
-    change = Change(biases_of(numbers, step_idx))
-    gain = fitting.gain(samples, key_qp, change)
-    return Fit(State(change, (step_idx, numbers)), gain, update, _bits(fitting, update))
+            gain = candidate.gain(change.biases)
+        fit = Fit(State(change, (step_idx, numbers)), gain, update, cost)
+        if best is None or fit.worth(bits) > best.worth(bits):
+            best = fit
+    return best
 
 
 def in_steps(

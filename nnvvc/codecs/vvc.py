@@ -121,7 +121,7 @@ def adaptation_for(options: EncodeOptions, video: VideoFormat) -> "Adaptation | 
     where the loss networks that it takes are not there.
     """
     seconds = options.seconds_to_adapt
-    if (not seconds and options.filter != "adapt") or video.still or options.vvc.gop == "ai":
+    if (not seconds and options.filter not in ("base", "adapt")) or video.still or options.vvc.gop == "ai":
         return None
     if options.filter == "machines":
         from nnvvc.adapt.loss_networks import require_networks

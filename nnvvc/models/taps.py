@@ -1,11 +1,11 @@
-"""A few linear taps beside a network: what an encoder can solve for, and send, for its content.
+"""Linear taps beside a network: some that suit most content, which an encoder can solve for anew, and send.
 
 Like one more adaptive loop filter behind VVC's (H.266 clause 8.8.5), with a window that reaches into the
-pictures before and after: differences to samples around, symmetric, and to both neighbours, clipped at two
-widths. Blocks are told apart, as there, by how much they change from sample to sample, and here from picture
-to picture too; every class adds weights of its own to common ones, and so does every temporal layer.
-Originals that were coded in blocks of 8x8 before have edges that no VVC decoder gives back: a few taps depend
-on the place in such a block. All are zero until an encoder says otherwise.
+pictures before and after, far ones too: differences to samples around, symmetric, and to both neighbours,
+clipped at two widths. Blocks are told apart, as there, by how much they change from sample to sample, and
+here from picture to picture too; every class adds weights of its own to common ones, and so does every
+temporal layer. Originals that were coded in blocks of 8x8 before have edges that no VVC decoder gives back: a
+few taps depend on the place in such a block.
 """
 
 import torch
@@ -38,7 +38,8 @@ class Taps(nn.Module):
 
     mix: (PLAIN, PLAIN), what weights of taps on samples are made of: taps are so much alike that they would
     have to be sent finely, mixed they need not be. That of the network's residual is the last one. grid: (2,
-    len(ALONG), GRID), along rows and along columns. Neither is trained: encoders solve for them.
+    len(ALONG), GRID), along rows and along columns. Neither is trained with the network: they are solved for,
+    on what it was trained with, and by encoders on their content.
     """
 
     mix: Tensor
@@ -62,7 +63,7 @@ class Taps(nn.Module):
         distance. residual: (N, 1, H, W), of the network. step: (N, 1, 1, 1), in luma's unit. layer: (N,), see
         `condition`; of 0, nothing is added.
         """
-        if self.weight.requires_grad or luma.device.type != "cpu":
+        if self.weight.requires_grad or residual.requires_grad or luma.device.type != "cpu":
             return self._slow(luma, residual, step, layer)
         weights = torch.cat((self.weight[..., :PLAIN] @ self.mix.T, self.weight[..., PLAIN:]), 1).float()
         grid = GRID_UNIT * self.grid.float().numpy()
