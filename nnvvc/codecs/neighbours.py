@@ -15,6 +15,8 @@ from nnvvc.media.motion import Flow, compensated, motion, reduced, turned
 from nnvvc.models.tap_shapes import DISTANCES
 from nnvvc.picture import Picture, PictureFormat, Plane
 
+REACH = max(DISTANCES)
+
 
 class Pair:
     """Two pictures of a group; the motion between them is estimated once, if it is asked for."""
@@ -60,9 +62,12 @@ class Placing:
     """Takes pictures in output order, and gives them back among their neighbours once those have come."""
 
     def __init__(self) -> None:
-        self._group: list[tuple[Picture, PictureFacts]] = []
+        self._begin()
+
+    def _begin(self) -> None:
+        self._group: dict[int, tuple[Picture, PictureFacts]] = {}
         self._pairs: dict[tuple[int, int], Pair] = {}
-        self._number = 0
+        self._count, self._number = 0, 0
 
     def push(self, picture: Picture, facts: PictureFacts) -> list[Placed]:
         """Pictures before this one, if there are any whose neighbours are known now."""
@@ -72,30 +77,36 @@ class Placing:
             found = self.finish()
         elif facts.layer == 0:
             # Those before it refer to it, so that it is there wherever they are.
-            self._group.append((picture, facts))
-            found = self._rest(len(self._group) - 1)
-        self._group.append((picture, facts))
-        if len(self._group) - self._number > max(DISTANCES):
+            self._add(picture, facts)
+            found = self._rest(self._count - 1)
+        self._add(picture, facts)
+        if self._count - self._number > REACH:
             found.append(self._next())
         return found
 
     def finish(self) -> list[Placed]:
         """All that are left."""
-        return self._rest(len(self._group))
+        return self._rest(self._count)
+
+    def _add(self, picture: Picture, facts: PictureFacts) -> None:
+        self._group[self._count] = picture, facts
+        self._count += 1
 
     def _rest(self, end: int) -> list[Placed]:
         """Of a group that ends."""
         found = [self._next() for _ in range(self._number, end)]
-        self._group, self._pairs, self._number = [], {}, 0
+        self._begin()
         return found
 
     def _next(self) -> Placed:
-        number, last = self._number, len(self._group) - 1
+        number, last = self._number, self._count - 1
         before = [self._pair(max(0, number - d), number) for d in DISTANCES]
         self._pairs = {key: pair for key, pair in self._pairs.items() if key[1] > number}
         after = [self._pair(number, min(last, number + d)) for d in DISTANCES]
+        found = Placed(*self._group[number], tuple(before), tuple(after))
+        self._group.pop(number - REACH, None)
         self._number += 1
-        return Placed(*self._group[number], tuple(before), tuple(after))
+        return found
 
     def _pair(self, first: int, second: int) -> Pair | None:
         if first == second:
