@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from nnvvc.entropy.small_numbers import LARGEST
@@ -56,26 +57,45 @@ def rounded(
     found: Integers = np.clip(np.rint(start / step), -LARGEST, LARGEST).astype(np.int64)
     values = found * step
     slope = loss.square @ values - loss.against
-    curve = np.diag(loss.square) + 1e-12
     counts = _BEFORE
     for _ in range(SWEEPS):
         bits = -np.log2(counts / counts.sum())
         worth = bits_per_decibel * _DECIBELS / max(loss.left(values), 1e-3)
-        changed = False
-        for i, zero in enumerate(origin):
-            near = math.floor((values[i] - slope[i] / curve[i]) / step)
-            tried = np.clip([near, near + 1, zero, found[i]], -LARGEST, LARGEST)
-            change = step * tried - values[i]
-            coded = np.clip(tried - zero, -LARGEST, LARGEST) + LARGEST
-            costs = worth * (change * change * curve[i] + 2 * change * slope[i]) + bits[coded]
-            best = int(np.argmin(costs))
-            if tried[best] != found[i]:
-                slope += loss.square[:, i] * change[best]
-                found[i] = tried[best]
-                values[i] = found[i] * step
-                changed = True
-        if not changed:
+        if not _sweep(found, values, slope, loss.square, origin, step, worth, bits):
             break
         differences = np.clip(found - origin, -LARGEST, LARGEST) + LARGEST
         counts = np.bincount(differences, minlength=len(_WHOLE)) + _PRIOR
     return found
+
+
+@njit(cache=True)
+def _sweep(
+    found: Integers,
+    values: Vector,
+    slope: Vector,
+    square: Vector,
+    origin: Integers,
+    step: float,
+    worth: float,
+    bits: Vector,
+) -> bool:
+    """Every number once, in place; whether any changed."""
+    changed = False
+    for i in range(len(found)):
+        curve = square[i, i] + 1e-12
+        near = math.floor((values[i] - slope[i] / curve) / step)
+        best, least = found[i], np.inf
+        for tried in (near, near + 1, origin[i], found[i]):
+            number = min(max(tried, -LARGEST), LARGEST)
+            change = step * number - values[i]
+            coded = min(max(number - origin[i], -LARGEST), LARGEST) + LARGEST
+            cost = worth * (change * change * curve + 2 * change * slope[i]) + bits[coded]
+            if cost < least:
+                best, least = number, cost
+        if best != found[i]:
+            change = step * best - values[i]
+            slope += square[:, i] * change
+            found[i] = best
+            values[i] = step * best
+            changed = True
+    return changed
