@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from nnvvc.codecs.neighbours import Placing
+from nnvvc.codecs.neighbours import REACH, Placing
 from nnvvc.codecs.neural_filter import NeuralFilter
 from nnvvc.codecs.output_order import PictureFacts
 from nnvvc.codecs.people_filter import PeopleFilter, StillFilter
@@ -59,16 +59,18 @@ def filters(
             found[f"{name}, 8 bits"] = partial(eight, layer=3 * model.config.video)
     if scale == 1:
         people, still = PeopleFilter(used[registry.FILTER_PEOPLE], coded, source, qp), StillFilter()
-        found["people"] = partial(_in_order, people, Placing())
+        placing = Placing()
+        for _ in range(REACH):
+            placing.push(small, PictureFacts(3, ()))
+        found["people"] = partial(_in_order, people, placing)
         found["people, image codec, exact"] = lambda p: still(p, qp)
     return found
 
 
 def _in_order(people: PeopleFilter, placing: Placing, picture: Picture) -> Picture:
-    """A picture before it, filtered, once there are enough."""
-    for found in placing.push(picture, PictureFacts(3, ())):
-        return people(found)
-    return picture
+    """The picture that is REACH before it, filtered."""
+    (found,) = placing.push(picture, PictureFacts(3, ()))
+    return people(found)
 
 
 def main() -> None:
