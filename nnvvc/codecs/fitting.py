@@ -186,23 +186,14 @@ def _fitted(
     # Until now some of its pictures, or none of them, were looked at.
     fit = replace(fit, gain=fitting.gain(samples, key_qp, fit.state.change))
     yield fit
-    assert fit.update is not None
-    yield from _where_it_helps(fitting, samples, key_qp, fit.state, fit.update)
-
-
-def _where_it_helps(
-    fitting: Fitting[Sample], samples: Sequence[Sample], key_qp: int, state: State, update: FilterUpdate
-) -> Iterator[Fit]:
-    """What an update brings about, but in the blocks where that hurts, if there are any and others too."""
-    if fitting.map_shape is None:
-        return
-    assert state.change is not None
-    off = fitting.off(samples, key_qp, state.change)
-    if off.any() and not off.all():
-        partly = replace(state.change, off=off)
-        mapped = replace(update, block_map=encode_blocks(off, 2))
-        gain = fitting.gain(samples, key_qp, partly)
-        yield Fit(replace(state, change=partly), gain, mapped, _bits(fitting, mapped))
+    if fitting.map_shape is not None:
+        assert fit.update is not None and fit.state.change is not None
+        off = fitting.off(samples, key_qp, fit.state.change)
+        if off.any() and not off.all():
+            partly = replace(fit.state.change, off=off)
+            mapped = replace(fit.update, block_map=encode_blocks(off, 2))
+            gain = fitting.gain(samples, key_qp, partly)
+            yield Fit(replace(fit.state, change=partly), gain, mapped, _bits(fitting, mapped))
 
 
 def _rounded(

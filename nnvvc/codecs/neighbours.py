@@ -27,19 +27,19 @@ class Pair:
 
     def second_at_first(self, cropped: PictureFormat) -> Plane:
         """The second's luma, cropped, as it looks at the first's time."""
-        planes = _luma(self.second, cropped), self.first.format.bit_depth
-        flow = motion(_luma(self.first, cropped), *planes)
+        second, depth = _luma(self.second, cropped), self.first.format.bit_depth
+        flow = motion(_luma(self.first, cropped), second, depth)
         self._rough = reduced(flow)
-        return compensated(planes[0], flow, planes[1])
+        return compensated(second, flow, depth)
 
     def first_at_second(self, cropped: PictureFormat) -> Plane:
         """The first's luma at the second's time."""
-        planes = _luma(self.first, cropped), self.first.format.bit_depth
+        first, depth = _luma(self.first, cropped), self.first.format.bit_depth
         if self._rough is None:
-            flow = motion(_luma(self.second, cropped), *planes)
+            flow = motion(_luma(self.second, cropped), first, depth)
         else:
-            flow = turned(self._rough, planes[0].shape)
-        return compensated(planes[0], flow, planes[1])
+            flow = turned(self._rough, first.shape)
+        return compensated(first, flow, depth)
 
 
 def _luma(picture: Picture, cropped: PictureFormat) -> Plane:

@@ -25,7 +25,7 @@ Flow = NDArray[np.float32]
 
 
 def motion(luma: Plane, other: Plane, bit_depth: int) -> Flow:
-    """From a picture to another one; of one size, uint16, of `bit_depth`. None, where they are small."""
+    """From a picture to another one; of one size, uint16, of `bit_depth`. No motion where they are small."""
     if min(luma.shape) < SMALLEST:
         return np.zeros((*luma.shape, 2), np.float32)
     shift = max(0, bit_depth - 8)
