@@ -15,6 +15,11 @@ from nnvvc.picture import Plane
 SMALLEST = 48
 """Sides of pictures below which motion is not estimated."""
 
+FINE = 352 * 288
+"""Samples of pictures up to which motion is estimated at full size, otherwise at half: what moves in small
+pictures is small, and they cost little.
+"""
+
 COARSE = 4
 """A motion is turned round at a size smaller by this."""
 
@@ -32,9 +37,9 @@ def motion(luma: Plane, other: Plane, bit_depth: int) -> Flow:
     own, from_there = ((plane >> shift).astype(np.uint8) for plane in (luma, other))
     # Between the library's "ultrafast" and "medium", but with fewer patches: finer than "fast", as quick.
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
-    search.setFinestScale(1)
+    search.setFinestScale(0 if luma.size <= FINE else 1)
     search.setPatchStride(5)
-    search.setVariationalRefinementIterations(1)
+    search.setVariationalRefinementIterations(3)
     found: Flow = search.calc(own, from_there, None)  # type: ignore[call-overload]
     return found
 

@@ -4,7 +4,8 @@ It works at half resolution (four luma phases, Cb, Cr), sees the picture as diff
 in steps of VVC's quantiser, and answers in such steps: so one network serves all qualities, and reduced
 precision keeps what matters. QP and temporal layer only act on biases; biases are also what an encoder may
 change for its content (bias-only adaptation: Lam et al., ACM MM 2020, arXiv 2007.14267). On video it sees
-the pictures before and after too, motion compensated, and has linear taps for content (`taps`).
+pictures before and after too, motion compensated: it says how much of each belongs into every block, as
+temporal filters before encoders do, and has linear taps for content (`taps`).
 """
 
 import json
@@ -21,7 +22,8 @@ from torch import Tensor, nn
 
 from nnvvc.errors import UnknownModel
 from nnvvc.models.filters import ConditionalConv, ResidualBlock, aligned
-from nnvvc.models.restoration_loops import seen_by
+from nnvvc.models.restoration_loops import blended_by, seen_by
+from nnvvc.models.tap_shapes import CLIPS
 from nnvvc.models.taps import Taps
 
 SURROUNDINGS = 7
@@ -33,13 +35,19 @@ OUTPUT_UNIT = 0.25
 LARGEST_DIFFERENCE = 6.0
 """Quantiser steps that neighbours differ by at most, as the network sees them: more is another object."""
 
+NEAR = 2
+"""Neighbours that the first layer sees with what is around a sample; of the others it sees the sample."""
+
+BLENDED = 4
+"""Side of the blocks that neighbours are blended in with weights of their own, luma samples."""
+
 
 @dataclass(frozen=True)
 class RestorationConfig:
     """Shape of the network: channels, and residual blocks, at 1/2, 1/4 and 1/8 of the luma resolution.
 
-    leak: slope of activations below zero. neighbours: pictures around the picture that it sees too; with
-    them there are taps.
+    leak: slope of activations below zero. neighbours: pictures around the picture that it sees too, 0 or
+    both at each of `tap_shapes.DISTANCES`; with them there are taps.
     """
 
     widths: tuple[int, int, int] = (16, 32, 48)
@@ -91,16 +99,39 @@ def differences(luma: Tensor, step: Tensor) -> Tensor:
     return (apart / step).clamp(-LARGEST_DIFFERENCE, LARGEST_DIFFERENCE)
 
 
-def seen(luma: Tensor, chroma: Tensor, step: Tensor) -> Tensor:
-    """What the first layer sees, (N, 9 + 4 * neighbours, H / 2, W / 2): `prepared` planes, and the
-    `differences` of neighbours. luma: (N, 1 + neighbours, H, W). chroma: (N, 2, H / 2, W / 2).
+def seen(luma: Tensor, chroma: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
+    """What the first layer sees: (N, 9 + 4 * near, H / 2, W / 2), `prepared` planes and the `differences` of
+    up to NEAR neighbours, and (N, 4 * others, H / 2, W / 2), those of the others.
+
+    luma: (N, 1 + neighbours, H, W). chroma: (N, 2, H / 2, W / 2).
     """
+    near = 9 + 4 * NEAR
     if luma.device.type == "cpu" and not (luma.requires_grad or chroma.requires_grad):
         given = zip(luma.numpy(), chroma.numpy(), step.flatten().tolist(), strict=True)
-        found = np.stack([seen_by(*planes, SURROUNDINGS, LARGEST_DIFFERENCE) for planes in given])
-        return torch.from_numpy(found).permute(0, 3, 1, 2)
-    plain = prepared(torch.cat((F.pixel_unshuffle(luma[:, :1] - 0.5, 2), chroma), 1), step)
-    return torch.cat((plain, differences(luma, step)), 1) if luma.shape[1] > 1 else plain
+        pairs = [seen_by(*planes, near, SURROUNDINGS, LARGEST_DIFFERENCE) for planes in given]
+        first, rest = (torch.from_numpy(np.stack(p)).permute(0, 3, 1, 2) for p in zip(*pairs, strict=True))
+        return first, rest
+    planes = prepared(torch.cat((F.pixel_unshuffle(luma[:, :1] - 0.5, 2), chroma), 1), step)
+    if luma.shape[1] > 1:
+        planes = torch.cat((planes, differences(luma, step)), 1)
+    return planes[:, :near], planes[:, near:]
+
+
+def blended(luma: Tensor, weights: Tensor, step: Tensor) -> Tensor:
+    """What neighbours add, (N, 1, H, W), in steps: their differences to the picture, clipped at both CLIPS.
+
+    luma: as for `differences`. weights: (N, len(CLIPS) * neighbours, ceil(H / 4), ceil(W / 4)), or more; all
+    neighbours for one clip, then for the next.
+    """
+    height, width = luma.shape[2:]
+    if luma.device.type == "cpu" and not weights.requires_grad:
+        given = zip(luma.numpy(), weights.float().numpy(), step.flatten().tolist(), strict=True)
+        found = np.stack([blended_by(*one, CLIPS, BLENDED) for one in given])
+        return torch.from_numpy(found)[:, None]
+    apart = (luma[:, 1:] - luma[:, :1]) / step
+    spread = weights.float().repeat_interleave(BLENDED, 2).repeat_interleave(BLENDED, 3)
+    clipped = torch.cat([apart.clamp(-c, c) for c in CLIPS], 1)
+    return (spread[..., :height, :width] * clipped).sum(1, keepdim=True)
 
 
 class RestorationFilter(nn.Module):
@@ -111,7 +142,12 @@ class RestorationFilter(nn.Module):
         b0, b1, b2 = config.blocks
         if config.neighbours:
             self.taps = Taps()
-        self.enter = ConditionalConv(9 + 4 * config.neighbours, w0)
+            self.far = nn.Conv2d(4 * (config.neighbours - NEAR), w0, 1, bias=False)
+            self.blend = nn.Conv2d(w1, len(CLIPS) * config.neighbours, 1)
+            nn.init.normal_(self.blend.weight, std=0.003)
+            assert self.blend.bias is not None
+            nn.init.zeros_(self.blend.bias)
+        self.enter = ConditionalConv(9 + 4 * min(NEAR, config.neighbours), w0)
         self.down1 = ConditionalConv(w0, w1, stride=2)
         self.blocks1 = nn.Sequential(*(ResidualBlock(w1, config.leak) for _ in range(b1 // 2)))
         self.down2 = ConditionalConv(w1, w2, stride=2)
@@ -129,35 +165,44 @@ class RestorationFilter(nn.Module):
         """Filter pictures of any size.
 
         luma: (N, 1 + neighbours, H, W), 0..1 over the nominal range: the picture, then its neighbours, motion
-        compensated, or itself where there is none; for taps, those at all DISTANCES. chroma: (N, 2,
-        (H + 1) // 2, (W + 1) // 2), -0.5..0.5. key_qp, layer: (N,), as `condition` has them. Returns luma,
-        (N, 1, H, W), and chroma in the same units, not clipped.
+        compensated, or itself where there is none. chroma: (N, 2, (H + 1) // 2, (W + 1) // 2), -0.5..0.5.
+        key_qp, layer: (N,), as `condition` has them. Returns luma, (N, 1, H, W), and chroma in the same
+        units, not clipped.
         """
         height, width = luma.shape[2:]
         rows, columns = chroma.shape[2:]
         padded, padded_chroma = aligned(luma, chroma)
         step = quantiser_step(key_qp)[:, None, None, None]
-        residual = self.residual(padded, padded_chroma, step, condition(key_qp, layer))
+        residual, weights = self.residual(padded, padded_chroma, step, condition(key_qp, layer))
         residual = residual.float() * (OUTPUT_UNIT * step)
         added = F.pixel_shuffle(residual[:, :4], 2)[..., :height, :width]
-        if self.config.neighbours and not self.training and not self.taps.idle:
-            # In full precision: they weigh differences of samples, which have more bits than bfloat16.
+        if weights is not None:
+            # In full precision: differences of samples have more bits than bfloat16.
             with torch.autocast(luma.device.type, enabled=False):
-                added = added + self.taps(luma, added, step, layer)
+                added = added + step * blended(luma, weights, step)
+                if not self.training and not self.taps.idle:
+                    added = added + self.taps(luma, added, step, layer)
         return luma[:, :1] + added, chroma + residual[:, 4:, :rows, :columns]
 
-    def residual(self, luma: Tensor, chroma: Tensor, step: Tensor, given: Tensor) -> Tensor:
-        """(N, 6, H / 2, W / 2), in OUTPUT_UNIT quantiser steps, of planes aligned to 16."""
+    def residual(
+        self, luma: Tensor, chroma: Tensor, step: Tensor, given: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """(N, 6, H / 2, W / 2), in OUTPUT_UNIT quantiser steps, of planes aligned to 16, and what `blended`
+        weighs neighbours with, if there are any.
+        """
         # Samples have more bits than reduced precision keeps; their differences need no more.
         with torch.autocast(luma.device.type, enabled=False):
             planes = luma[:, : 1 + self.config.neighbours].float()
-            x0 = self._active(self.enter(seen(planes, chroma.float(), step), given))
+            near, rest = seen(planes, chroma.float(), step)
+            x0 = self.enter(near, given)
+            if self.config.neighbours:
+                x0 = x0 + self.far(rest)
+            x0 = self._active(x0)
         x1 = self.blocks1(self._active(self.down1(x0, given)))
         x2 = self.blocks2(self._active(self.down2(x1, given)))
         y1 = self.blocks3(self._active(x1 + F.pixel_shuffle(self.up1(x2, given), 2)))
         y0 = self.blocks4(self._active(x0 + F.pixel_shuffle(self.up0(y1, given), 2)))
-        result: Tensor = self.head(y0)
-        return result
+        return self.head(y0), self.blend(y1) if self.config.neighbours else None
 
     def _active(self, x: Tensor) -> Tensor:
         return F.leaky_relu(x, self.config.leak, inplace=True)
@@ -167,10 +212,12 @@ def kmac_per_pixel(config: RestorationConfig) -> float:
     """Thousands of multiplications per luma sample."""
     w0, w1, w2 = config.widths
     b0, b1, b2 = config.blocks
-    half = 9 * (9 + 4 * config.neighbours) * w0 + b0 * 18 * w0 * w0 + 9 * w0 * 6
+    near = min(NEAR, config.neighbours)
+    half = (9 * (9 + 4 * near) + 4 * (config.neighbours - near)) * w0 + b0 * 18 * w0 * w0 + 9 * w0 * 6
     quarter = 9 * w0 * w1 + b1 * 18 * w1 * w1 + 4 * w0 * w1
     eighth = 9 * w1 * w2 + b2 * 18 * w2 * w2 + 4 * w1 * w2
-    return (half / 4 + quarter / 16 + eighth / 64) / 1000
+    blend = len(CLIPS) * config.neighbours
+    return (blend + half / 4 + (quarter + w1 * blend) / 16 + eighth / 64) / 1000
 
 
 def save_restoration(model: RestorationFilter, path: Path, facts: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What the filter for people sees of a picture, sample by sample: `prepared` and `differences` without their
+"""What the filter for people does sample by sample: `prepared`, `differences` and `blended` without their
 planes in between, which take longer than the network's convolutions.
 """
 
@@ -11,19 +11,23 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 
-def seen_by(luma: Array, chroma: Array, step: float, side: int, limit: float) -> Array:
-    """(H / 2, W / 2, 9 + 4 * neighbours), float32, of one picture.
+def seen_by(
+    luma: Array, chroma: Array, step: float, near: int, side: int, limit: float
+) -> tuple[Array, Array]:
+    """(H / 2, W / 2, 9 + 4 * neighbours), float32, of one picture: up to `near` channels, and the others.
 
     luma: (1 + neighbours, H, W), float32, sides even. chroma: (2, H / 2, W / 2), float32. step: in luma's
     unit. side: of the surroundings. limit: of neighbours' differences, in steps.
     """
     _, rows, columns = chroma.shape
-    result = np.empty((rows, columns, 9 + 4 * (len(luma) - 1)), np.float32)
+    channels = 9 + 4 * (len(luma) - 1)
+    result = np.empty((rows, columns, min(near, channels)), np.float32)
+    others = np.empty((rows, columns, max(0, channels - near)), np.float32)
     sums = np.empty((3, rows, columns), np.float32)
     counts = np.convolve(np.ones(columns, np.float32), np.ones(side, np.float32), "same")
     _sums(luma[0], chroma, side // 2, sums)
-    _fill(luma, chroma, np.float32(1 / step), side // 2, np.float32(limit), sums, counts, result)
-    return result
+    _fill(luma, chroma, np.float32(1 / step), side // 2, np.float32(limit), sums, counts, result, others)
+    return result, others
 
 
 @njit(parallel=True, fastmath=True, cache=True)
@@ -58,8 +62,10 @@ def _fill(
     sums: Array,
     counts: Array,
     result: Array,
+    others: Array,
 ) -> None:
     _, rows, columns = chroma.shape
+    near = result.shape[2]
     for y in prange(rows):
         first, end = max(0, y - reach), min(rows, y + reach + 1)
         means = np.zeros((3, columns), np.float32)
@@ -78,12 +84,45 @@ def _fill(
             for n in range(1, len(luma)):
                 there = luma[n, 2 * y + phase // 2]
                 at = 9 + 4 * (n - 1) + phase
+                seen = out if at < near else others[y]
+                at = at if at < near else at - near
                 for x in range(columns):
                     apart = (there[2 * x + phase % 2] - own[2 * x + phase % 2]) * scale
-                    out[x, at] = min(max(apart, -limit), limit)
+                    seen[x, at] = min(max(apart, -limit), limit)
         for plane in range(2):
             for x in range(columns):
                 out[x, 4 + plane] = (chroma[plane, y, x] - means[1 + plane, x]) * scale
         for plane in range(3):
             for x in range(columns):
                 out[x, 6 + plane] = means[plane, x]
+
+
+def blended_by(luma: Array, weights: Array, step: float, clips: tuple[float, ...], side: int) -> Array:
+    """(H, W), float32, in steps: what the neighbours of one picture add, each with a weight per block.
+
+    luma: as for `seen_by`. weights: (len(clips) * neighbours, blocks, blocks), float32. clips: in steps.
+    side: of blocks.
+    """
+    result = np.zeros(luma.shape[1:], np.float32)
+    _blend(luma, weights, np.float32(1 / step), np.array(clips, np.float32), side, result)
+    return result
+
+
+@njit(parallel=True, fastmath=True, cache=True)
+def _blend(luma: Array, weights: Array, scale: np.float32, clips: Array, side: int, result: Array) -> None:
+    height, width = result.shape
+    neighbours = len(luma) - 1
+    for block_row in prange(-(-height // side)):
+        spread = np.empty((len(weights), width), np.float32)
+        for k in range(len(weights)):
+            for x in range(width):
+                spread[k, x] = weights[k, block_row, x // side]
+        for y in range(block_row * side, min(height, (block_row + 1) * side)):
+            own, total = luma[0, y], result[y]
+            for n in range(neighbours):
+                there = luma[1 + n, y]
+                for c in range(len(clips)):
+                    limit, weight = clips[c], spread[c * neighbours + n]
+                    for x in range(width):
+                        apart = (there[x] - own[x]) * scale
+                        total[x] += weight[x] * min(max(apart, -limit), limit)

@@ -15,8 +15,8 @@ AROUND = tuple(
 """(rows, columns) from a sample to one of each pair around it."""
 
 DISTANCES = (1, 5, 16)
-"""Of neighbours, in pictures; the network sees the first only. Near ones are copied from each other, with
-their errors; those far off know something new.
+"""Of neighbours, in pictures. Near ones are copied from each other, with their errors; those far off know
+something new.
 """
 
 NEXT = ((0, 1), (1, 0), (1, 1), (1, -1))

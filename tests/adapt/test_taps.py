@@ -14,7 +14,7 @@ QP = 37
 
 def model() -> RestorationFilter:
     torch.manual_seed(0)
-    config = RestorationConfig((4, 4, 4), (0, 0, 0), neighbours=2)
+    config = RestorationConfig((4, 4, 4), (0, 0, 0), neighbours=6)
     found = RestorationFilter(config).eval().requires_grad_(False)
     found.taps.mix.mul_(0.1)
     return found

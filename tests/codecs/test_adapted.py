@@ -34,7 +34,7 @@ from nnvvc.vvc.tools import Gop, VvcSettings, decoder
 from tools.content import clip
 
 QP = 37
-SMALL = RestorationConfig((4, 4, 4), (0, 0, 0), neighbours=2)
+SMALL = RestorationConfig((4, 4, 4), (0, 0, 0), neighbours=6)
 
 
 def identity() -> RestorationFilter:

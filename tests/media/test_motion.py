@@ -18,7 +18,7 @@ def scene(width: int, height: int) -> tuple[Plane, Plane]:
 
 
 @pytest.mark.parametrize("back", [False, True])
-@pytest.mark.parametrize("size", [(96, 80), (101, 67)])
+@pytest.mark.parametrize("size", [(96, 80), (101, 67), (400, 290)])
 def test_motion_is_followed_and_turned(size: tuple[int, int], back: bool) -> None:
     own, other = scene(*size)
     if back:

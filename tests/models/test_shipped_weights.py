@@ -25,4 +25,4 @@ def test_adapters_take_at_most_ten_thousand_products_a_sample() -> None:
 
 def test_the_filter_for_people_takes_about_six() -> None:
     model = restoration.load_restoration(registry.weights_of(registry.reference(registry.FILTER_PEOPLE)))
-    assert restoration.kmac_per_pixel(model.config) < 6.5
+    assert restoration.kmac_per_pixel(model.config) <= 6

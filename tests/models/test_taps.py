@@ -77,7 +77,7 @@ def test_grid_taps_go_by_the_place_in_a_block() -> None:
 @pytest.mark.parametrize("layer", [0.0, 2.0])
 def test_key_pictures_have_no_taps(layer: float) -> None:
     torch.manual_seed(0)
-    config = RestorationConfig((4, 4, 4), (0, 0, 0), neighbours=2)
+    config = RestorationConfig((4, 4, 4), (0, 0, 0), neighbours=6)
     model = RestorationFilter(config).eval().requires_grad_(False)
     luma, _ = planes(32, 48)
     given_to = luma, torch.zeros(1, 2, 16, 24), torch.tensor([30.0]), torch.tensor([layer])

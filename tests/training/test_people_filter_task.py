@@ -18,7 +18,7 @@ from nnvvc.training.moving_photos import PATCH
 from nnvvc.training.people_filter_task import PeopleFilterTask, error_left
 from tools.content import clip
 
-CONFIG = {"widths": [8, 8, 8], "blocks": [1, 0, 1], "neighbours": 2}
+CONFIG = {"widths": [8, 8, 8], "blocks": [1, 0, 1], "neighbours": 6}
 
 
 @pytest.fixture(scope="module")
