@@ -156,10 +156,12 @@ def best_fit(
         off = replace(base, block_map=encode_blocks(everywhere, 2))
         found.append(Fit(State(Change(unchanged, everywhere), zeros), 0.0, off, _bits(fitting, off)))
     plain = fitting.gain(samples, key_qp, None)
+    reset = Fit(State(Change(unchanged), zeros), plain, base, _bits(fitting, base))
+    found += _where_it_helps(fitting, samples, key_qp, reset)
     if before.change is None:
         found.append(Fit(before, plain))
     else:
-        found.append(Fit(State(Change(unchanged), zeros), plain, base, _bits(fitting, base)))
+        found.append(reset)
         found.append(Fit(before, fitting.gain(samples, key_qp, before.change)))
     if seconds > 0:
         found += _fitted(fitting, samples, key_qp, bits, before, seconds)
@@ -186,14 +188,22 @@ def _fitted(
     # Until now some of its pictures, or none of them, were looked at.
     fit = replace(fit, gain=fitting.gain(samples, key_qp, fit.state.change))
     yield fit
-    if fitting.map_shape is not None:
-        assert fit.update is not None and fit.state.change is not None
-        off = fitting.off(samples, key_qp, fit.state.change)
-        if off.any() and not off.all():
-            partly = replace(fit.state.change, off=off)
-            mapped = replace(fit.update, block_map=encode_blocks(off, 2))
-            gain = fitting.gain(samples, key_qp, partly)
-            yield Fit(replace(fit.state, change=partly), gain, mapped, _bits(fitting, mapped))
+    yield from _where_it_helps(fitting, samples, key_qp, fit)
+
+
+def _where_it_helps(
+    fitting: Fitting[Sample], samples: Sequence[Sample], key_qp: int, fit: Fit
+) -> Iterator[Fit]:
+    """The filter of an update, off in the blocks that it makes worse, if there are some and it has a map."""
+    assert fit.update is not None and fit.state.change is not None
+    if fitting.map_shape is None:
+        return
+    off = fitting.off(samples, key_qp, fit.state.change)
+    if off.any() and not off.all():
+        partly = replace(fit.state.change, off=off)
+        mapped = replace(fit.update, block_map=encode_blocks(off, 2))
+        gain = fitting.gain(samples, key_qp, partly)
+        yield Fit(replace(fit.state, change=partly), gain, mapped, _bits(fitting, mapped))
 
 
 def _rounded(

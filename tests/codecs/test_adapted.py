@@ -122,6 +122,21 @@ def test_a_filter_that_hurts_is_off() -> None:
     assert back.update is not None and back.state.change is not None and back.state.change.off is None
 
 
+def test_the_base_filter_is_off_where_it_hurts() -> None:
+    luma, chroma = torch.full((1, 7, 130, 260), 0.5), torch.zeros(1, 2, 65, 130)
+    model = identity()
+    model.head.bias[:4] = 1.0
+    better = filtered_planes(model, (luma, chroma), torch.tensor([float(QP)]), 0)[0]
+    wanted = luma[:, :1].clone()
+    wanted[..., :128, :128] = better[..., :128, :128]
+    sample = Sample(luma, chroma, wanted, chroma, 0)
+    fitting = PeopleFitting(model, PictureFormat(260, 130))
+    fit = best_fit(fitting, [sample], QP, Bits(400_000), BEFORE, 0.0)
+    assert fit.update is not None and fit.gain > 0
+    assert fit.state.change is not None and fit.state.change.off is not None
+    assert fit.state.change.off.tolist() == [[0, 1, 1], [1, 1, 1]]
+
+
 def test_blocks_where_the_filter_hurts_are_off() -> None:
     luma = torch.full((1, 1, 130, 260), 0.5)
     wanted = luma.clone()
