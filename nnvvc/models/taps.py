@@ -1,4 +1,4 @@
-"""Linear taps beside a network: some that suit most content, which an encoder can solve for anew, and send.
+"""Linear taps beside a network, that an encoder can solve for on its content, and send.
 
 Like one more adaptive loop filter behind VVC's (H.266 clause 8.8.5), with a window that reaches into the
 pictures before and after, far ones too: differences to samples around, symmetric, and to both neighbours,
@@ -38,8 +38,8 @@ class Taps(nn.Module):
 
     mix: (PLAIN, PLAIN), what weights of taps on samples are made of: taps are so much alike that they would
     have to be sent finely, mixed they need not be. That of the network's residual is the last one. grid: (2,
-    len(ALONG), GRID), along rows and along columns. Neither is trained with the network: they are solved for,
-    on what it was trained with, and by encoders on their content.
+    len(ALONG), GRID), along rows and along columns. Neither is trained with the network: encoders solve for
+    them on their content.
     """
 
     mix: Tensor

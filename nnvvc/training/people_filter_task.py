@@ -1,6 +1,5 @@
 """Training of the filter for people: least squared error to the original, in 4:2:0."""
 
-import copy
 import math
 from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
@@ -11,8 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nnvvc.adapt.samples import Sample
-from nnvvc.adapt.taps import NormalEquations
 from nnvvc.errors import InputError
 from nnvvc.models.restoration import (
     RestorationConfig,
@@ -21,7 +18,7 @@ from nnvvc.models.restoration import (
     quantiser_step,
     save_restoration,
 )
-from nnvvc.models.tap_shapes import CLASSES, COUNT, DISTANCES, PLAIN
+from nnvvc.models.tap_shapes import DISTANCES, PLAIN
 from nnvvc.models.taps import Taps
 from nnvvc.training.clip_data import make_clips
 from nnvvc.training.moving_photos import PATCH
@@ -52,12 +49,6 @@ VALIDATED = 64
 
 MIXED = 200
 """Patches that mixed taps are made for."""
-
-SOLVED = 600
-"""Patches that weights of taps are solved for on."""
-
-RIDGE = 1e-3
-"""Share of a patch's error that a weight of 1, of a class, has to gain at least."""
 
 MIX_SCALE = 8.0
 """Square root of the share of the error that a mixed weight of 1 adds, inverted: updates are sent in steps
@@ -262,10 +253,7 @@ class PeopleFilterTask:
     def export(self, folder: Path, facts: dict[str, Any]) -> None:
         """Write `filter.safetensors` and its model card into the run's folder."""
         if self.model.config.neighbours:
-            taps = self.model.taps
-            taps.mix.copy_(self._mix())
-            taps.weight.zero_()
-            taps.weight[: 1 + CLASSES] = self._taps()
+            self.model.taps.mix.copy_(self._mix())
         save_restoration(self.model, folder / "filter.safetensors", facts)
 
     def _mix(self) -> Tensor:
@@ -287,24 +275,6 @@ class PeopleFilterTask:
         values, vectors = torch.linalg.eigh(square.detach())
         mix: Tensor = vectors * values.clamp_min(1e-4 * values[-1]).rsqrt() / MIX_SCALE
         return mix.float()
-
-    def _taps(self) -> Tensor:
-        """Weights of the taps, common ones and those of classes, that suit the training data."""
-        patches = self._train
-        drawn = np.random.default_rng(0).choice(len(patches), SOLVED, p=patches.shares)
-        model = copy.deepcopy(self.model).cpu().eval()
-        equations = NormalEquations()
-        for row in torch.split(torch.from_numpy(drawn), 1):
-            batch = to_device(patches.batch(row), torch.device("cpu"))
-            filtered = model(batch["luma"], batch["chroma"], batch["key_qp"], batch["layer"])[0]
-            luma, wanted, filtered = (_inner(p, MARGIN) for p in (batch["luma"], batch["wanted"], filtered))
-            sample = Sample(luma, batch["chroma"], wanted, batch["wanted_chroma"], int(batch["layer"]))
-            equations.add(model, sample, filtered, quantiser_step(batch["key_qp"])[:, None, None, None])
-        loss = equations.loss()
-        count = (1 + CLASSES) * COUNT
-        ridge = np.repeat((0.1 * RIDGE, RIDGE), (COUNT, count - COUNT))
-        found = np.linalg.solve(loss.square[:count, :count] + np.diag(ridge), loss.against[:count])
-        return torch.from_numpy(found).float().view(1 + CLASSES, COUNT)
 
 
 def _inner(planes: Tensor, margin: int) -> Tensor:

@@ -71,7 +71,7 @@ def test_a_few_steps_gain_decibels(coded: Path, tmp_path: Path, monkeypatch: pyt
     task.export(tmp_path, {})
     assert (tmp_path / "filter.json").exists()
     assert not torch.equal(task.model.taps.mix, torch.eye(PLAIN))
-    assert not task.model.taps.idle and not task.model.taps.grid.any()
+    assert task.model.taps.idle
     again = PeopleFilterTask(str(coded), config=CONFIG, start=str(tmp_path / "filter.safetensors"))
     assert again.validate()["score"] == pytest.approx(task.validate()["score"], abs=0.05)
 
