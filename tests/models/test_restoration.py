@@ -71,6 +71,7 @@ def test_the_count_of_multiplications_is_that_of_the_layers(neighbours: int) -> 
     luma, chroma = planes(64, 64)
     model(luma.tile(1, 1 + neighbours, 1, 1), chroma, torch.tensor([30.0]), torch.tensor([1.0]))
     assert counted / 64**2 / 1000 == pytest.approx(kmac_per_pixel(config))
+    assert 4 <= kmac_per_pixel(RestorationConfig()) <= 6.1
 
 
 def test_saved_filters_come_back(tmp_path: Path) -> None:

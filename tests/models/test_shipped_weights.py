@@ -23,6 +23,6 @@ def test_adapters_take_at_most_ten_thousand_products_a_sample() -> None:
     assert all(filters.kmac_per_pixel(video.config, up) <= 10 for up in video.config.ups)
 
 
-def test_the_filter_for_people_takes_about_six() -> None:
+def test_the_filter_for_people_takes_at_most_six() -> None:
     model = restoration.load_restoration(registry.weights_of(registry.reference(registry.FILTER_PEOPLE)))
     assert restoration.kmac_per_pixel(model.config) <= 6
