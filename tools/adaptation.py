@@ -60,7 +60,7 @@ def samples_of(path: Path, qp: int, frames: int) -> tuple[list[Sample], int, int
     decoded = decoder().decode([stream], CodedFormat(fmt), DecoderSettings())
     shown = placed((picture, PictureFacts(layer)) for picture, layer in zip(decoded, layers, strict=True))
     found = [
-        Sample(*planes_among(p, fmt), *to_tensors(clip[number], fmt), p.facts.layer)
+        Sample(*planes_among(p, fmt), *to_tensors(clip[number], fmt), p.all_layers)
         for number, p in enumerate(shown)
         if number % distance == 0 and p.facts.layer
     ]
@@ -82,7 +82,7 @@ class Fitter:
         if values is not None:
             model = self.adaptable.applied(torch.from_numpy(values))
         qp = torch.tensor([float(self.key_qp)])
-        filtered = [filtered_planes(model, (s.luma, s.chroma), qp, s.layer) for s in self.samples]
+        filtered = [filtered_planes(model, (s.luma, s.chroma), qp, s.layers) for s in self.samples]
         return decibels(self.samples, filtered)
 
     def point(self, seconds: float) -> dict[str, Any]:

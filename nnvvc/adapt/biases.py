@@ -67,8 +67,8 @@ def _loss(
     """Squared error left, relative to the unfiltered picture's: every picture counts alike."""
     parts = [_part(s, rng) for s in samples]
     luma, chroma, wanted, wanted_chroma = (torch.cat(planes) for planes in zip(*parts, strict=True))
-    layers = torch.tensor([float(s.layer) for s in samples])
-    given = (luma, chroma, torch.full_like(layers, key_qp), layers)
+    layers = torch.tensor([s.layers for s in samples], dtype=torch.float32)
+    given = (luma, chroma, torch.full((len(samples),), key_qp), layers)
     changed = adaptable.changed(change)
     # Without taps, where they are solved for in the end.
     changed |= {name: torch.zeros_like(changed[name]) for name in (TAPS, GRID_TAPS) if name in changed}

@@ -10,14 +10,19 @@ from torch import Tensor
 @dataclass(frozen=True)
 class Sample:
     """One decoded picture and its original, as filters take planes. luma: with its neighbours', for a filter
-    that sees them. layer: see `condition`.
+    that sees them. layers: of the picture, and of those neighbours, see `RestorationFilter`.
     """
 
     luma: Tensor
     chroma: Tensor
     wanted: Tensor
     wanted_chroma: Tensor
-    layer: int
+    layers: tuple[int, ...]
+
+    @property
+    def layer(self) -> int:
+        """The picture's own."""
+        return self.layers[0]
 
     @property
     def plain(self) -> Tensor:

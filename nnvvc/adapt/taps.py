@@ -76,7 +76,9 @@ def solved(
     every = -(-sum(sample.wanted.numel() for sample in samples) // LOOKED_AT)
     equations = NormalEquations(every)
     for sample in samples:
-        filtered = model(sample.luma, sample.chroma, qp, torch.tensor([float(sample.layer)]))[0]
+        filtered = model(sample.luma, sample.chroma, qp, torch.tensor([sample.layers], dtype=torch.float32))[
+            0
+        ]
         equations.add(model, sample, filtered, step)
     loss = equations.loss().from_here(base.astype(np.float64))
     ridge = np.repeat((COMMON_RIDGE, RIDGE), (COUNT, len(loss.against) - COUNT))

@@ -77,8 +77,19 @@ class Fitting(Protocol[Sample]):
     def gain(self, samples: Sequence[Sample], key_qp: int, change: Change | None) -> float:
         """What the filter so changed is worth over none: the share of the pictures' bits."""
 
-    def off(self, samples: Sequence[Sample], key_qp: int, change: Change) -> BlockMap:
-        """1 for each block where it makes pictures worse. Only asked for where there is a `map_shape`."""
+    def judged(self, samples: Sequence[Sample], key_qp: int, change: Change | None) -> "Judged":
+        """The same, and what it is worth off where it makes pictures worse. change: with no map of that."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a filter is worth over none, as a share of the pictures' bits: everywhere, and but for the blocks
+    that it makes worse (1 in `off`), where there are some and filters have maps.
+    """
+
+    everywhere: float
+    off: BlockMap | None = None
+    partly: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -155,11 +166,11 @@ def best_fit(
         everywhere = np.ones(fitting.map_shape, np.uint8)
         off = replace(base, block_map=encode_blocks(everywhere, 2))
         found.append(Fit(State(Change(unchanged, everywhere), zeros), 0.0, off, _bits(fitting, off)))
-    plain = fitting.gain(samples, key_qp, None)
-    reset = Fit(State(Change(unchanged), zeros), plain, base, _bits(fitting, base))
-    found += _where_it_helps(fitting, samples, key_qp, reset)
+    judged = fitting.judged(samples, key_qp, None)
+    reset = Fit(State(Change(unchanged), zeros), judged.everywhere, base, _bits(fitting, base))
+    found += _where_it_helps(fitting, reset, judged)
     if before.change is None:
-        found.append(Fit(before, plain))
+        found.append(Fit(before, judged.everywhere))
     else:
         found.append(reset)
         found.append(Fit(before, fitting.gain(samples, key_qp, before.change)))
@@ -186,24 +197,19 @@ def _fitted(
     if fit is None:
         return
     # Until now some of its pictures, or none of them, were looked at.
-    fit = replace(fit, gain=fitting.gain(samples, key_qp, fit.state.change))
+    judged = fitting.judged(samples, key_qp, fit.state.change)
+    fit = replace(fit, gain=judged.everywhere)
     yield fit
-    yield from _where_it_helps(fitting, samples, key_qp, fit)
+    yield from _where_it_helps(fitting, fit, judged)
 
 
-def _where_it_helps(
-    fitting: Fitting[Sample], samples: Sequence[Sample], key_qp: int, fit: Fit
-) -> Iterator[Fit]:
-    """The filter of an update, off in the blocks that it makes worse, if there are some and it has a map."""
+def _where_it_helps(fitting: Fitting[Any], fit: Fit, judged: Judged) -> Iterator[Fit]:
+    """The filter of an update, off in the blocks that it makes worse, if there are some."""
     assert fit.update is not None and fit.state.change is not None
-    if fitting.map_shape is None:
-        return
-    off = fitting.off(samples, key_qp, fit.state.change)
-    if off.any() and not off.all():
-        partly = replace(fit.state.change, off=off)
-        mapped = replace(fit.update, block_map=encode_blocks(off, 2))
-        gain = fitting.gain(samples, key_qp, partly)
-        yield Fit(replace(fit.state, change=partly), gain, mapped, _bits(fitting, mapped))
+    if judged.off is not None:
+        partly = replace(fit.state.change, off=judged.off)
+        mapped = replace(fit.update, block_map=encode_blocks(judged.off, 2))
+        yield Fit(replace(fit.state, change=partly), judged.partly, mapped, _bits(fitting, mapped))
 
 
 def _rounded(

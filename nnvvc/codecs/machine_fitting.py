@@ -13,10 +13,10 @@ from nnvvc.adapt.samples import Sample
 from nnvvc.bitstream.header import StreamHeader
 from nnvvc.codecs.filter_planes import to_tensors
 from nnvvc.codecs.filter_updates import Change, changed
+from nnvvc.codecs.fitting import Judged
 from nnvvc.codecs.neighbours import Placed
 from nnvvc.codecs.neural_filter import NeuralFilter
 from nnvvc.codecs.scale import restored, scaled_format
-from nnvvc.entropy.block_map import BlockMap
 from nnvvc.models.adaptable import Adaptable
 from nnvvc.models.filters import KEY_QP_OFFSET, PictureFilter
 from nnvvc.models.quantised import fastest
@@ -61,7 +61,7 @@ class MachineFitting:
     def sample(self, found: Placed, original: Picture) -> MachineSample:
         picture = found.picture
         wanted = to_tensors(original.with_chroma(Chroma.C420), self._target)
-        planes = Sample(*to_tensors(picture, self._scaled), *wanted, found.facts.layer)
+        planes = Sample(*to_tensors(picture, self._scaled), *wanted, (found.facts.layer,))
         loss = PictureLoss(original)
         return MachineSample(picture, planes, loss, loss(restored(picture, self._scaled, self._target)))
 
@@ -90,5 +90,5 @@ class MachineFitting:
         left = [s.loss(apply(s.picture, s.planes.layer)) / max(s.unfiltered, 1e-9) for s in judged]
         return CARRIED_OVER * (1 - float(np.mean(left))) / EXCHANGE
 
-    def off(self, samples: Sequence[MachineSample], key_qp: int, change: Change) -> BlockMap:
-        raise NotImplementedError("the filter for machines is on everywhere")
+    def judged(self, samples: Sequence[MachineSample], key_qp: int, change: Change | None) -> Judged:
+        return Judged(self.gain(samples, key_qp, change))

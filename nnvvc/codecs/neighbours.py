@@ -49,13 +49,20 @@ def _luma(picture: Picture, cropped: PictureFormat) -> Plane:
 @dataclass(frozen=True)
 class Placed:
     """A decoded picture and what the stream says of it. before, after: it and its neighbours at each of
-    DISTANCES, or as far off as the ends of its group are; None where it is that end.
+    DISTANCES, or as far off as the ends of its group are; None where it is that end. layers: of those before
+    and after at each distance, see `PictureFacts`; negative where there is none.
     """
 
     picture: Picture
     facts: PictureFacts
     before: tuple[Pair | None, ...] = (None,) * len(DISTANCES)
     after: tuple[Pair | None, ...] = (None,) * len(DISTANCES)
+    layers: tuple[int, ...] = (-1,) * (2 * len(DISTANCES))
+
+    @property
+    def all_layers(self) -> tuple[int, ...]:
+        """The picture's own, and its neighbours'."""
+        return (self.facts.layer, *self.layers)
 
 
 class Placing:
@@ -103,7 +110,9 @@ class Placing:
         before = [self._pair(max(0, number - d), number) for d in DISTANCES]
         self._pairs = {key: pair for key, pair in self._pairs.items() if key[1] > number}
         after = [self._pair(number, min(last, number + d)) for d in DISTANCES]
-        found = Placed(*self._group[number], tuple(before), tuple(after))
+        around = [place for d in DISTANCES for place in (max(0, number - d), min(last, number + d))]
+        layers = [-1 if place == number else self._group[place][1].layer for place in around]
+        found = Placed(*self._group[number], tuple(before), tuple(after), tuple(layers))
         self._group.pop(number - REACH, None)
         self._number += 1
         return found
@@ -124,16 +133,23 @@ def placed(pictures: Iterable[tuple[Picture, PictureFacts]]) -> Iterator[Placed]
     yield from placing.finish()
 
 
+def beside(found: Placed, cropped: PictureFormat) -> list[Plane | None]:
+    """Luma of the pictures before and after at each of DISTANCES, cropped, as it looks at the picture's time;
+    None where there is none.
+    """
+    before = {pair: pair.first_at_second(cropped) for pair in found.before if pair is not None}
+    after = {pair: pair.second_at_first(cropped) for pair in found.after if pair is not None}
+    planes: list[Plane | None] = []
+    for earlier, later in zip(found.before, found.after, strict=True):
+        planes += [None if earlier is None else before[earlier], None if later is None else after[later]]
+    return planes
+
+
 def planes_among(found: Placed, cropped: PictureFormat) -> Planes:
-    """As `to_tensors`, but luma (1, 1 + 2 * len(DISTANCES), H, W): the picture's, then that of the pictures
-    before and after at each distance, or its own again where there is none.
+    """As `to_tensors`, but luma (1, 1 + 2 * len(DISTANCES), H, W): the picture's, then those `beside` it, or
+    its own again where there is none.
     """
     luma, chroma = to_tensors(found.picture, cropped)
     fmt = replace(cropped, bit_depth=found.picture.format.bit_depth)
-    before = {pair: pair.first_at_second(cropped) for pair in found.before if pair is not None}
-    after = {pair: pair.second_at_first(cropped) for pair in found.after if pair is not None}
-    planes = [luma]
-    for pairs in zip(found.before, found.after, strict=True):
-        for pair, there in zip(pairs, (before, after), strict=True):
-            planes.append(luma if pair is None else luma_tensor(there[pair], fmt))
-    return torch.cat(planes, 1), chroma
+    planes = [luma if plane is None else luma_tensor(plane, fmt) for plane in beside(found, cropped)]
+    return torch.cat((luma, *planes), 1), chroma

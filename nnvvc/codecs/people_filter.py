@@ -1,6 +1,6 @@
 """The filter for people on decoded pictures, as the messages in the stream have it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -64,7 +64,7 @@ class PeopleFilter:
             self._change = change
             self._model = self._adaptable.model if change is None else changed(self._adaptable, change)
         off = None if change is None else change.off
-        filtered = filtered_planes(self._model, planes, self._key_qp, found.facts.layer, off)
+        filtered = filtered_planes(self._model, planes, self._key_qp, found.all_layers, off)
         return to_picture(*filtered, self.target)
 
 
@@ -110,25 +110,31 @@ def filtered_planes(
     model: RestorationFilter,
     planes: Planes,
     key_qp: torch.Tensor,
-    layer: int,
+    layers: Sequence[int],
     off: BlockMap | None = None,
 ) -> Planes:
     """Planes of one picture, filtered, but for the blocks where it is off. planes: with the neighbours' luma,
-    where the model takes it.
+    where the model takes it. layers: see `RestorationFilter`.
     """
     plain = planes[0][:, :1], planes[1]
     if off is not None and off.all():
         return plain
-    layers = torch.tensor([float(layer)])
+    given = torch.tensor([layers], dtype=torch.float32)
 
     def apply(*part: torch.Tensor) -> list[Planes]:
         with reduced_precision():
-            return [model(*part, key_qp, layers)]
+            return [model(*part, key_qp, given)]
 
     (result,) = in_tiles(planes, 1, 1, apply)
     if off is not None:
-        for plane, before, side in zip(result, plain, (BLOCK, BLOCK // 2), strict=True):
-            mask = torch.from_numpy(np.kron(off, np.ones((side, side), np.uint8)).astype(bool))
-            mask = mask[: plane.shape[2], : plane.shape[3]]
-            plane[:] = torch.where(mask, before, plane)
+        turn_off(result, plain, off)
     return result
+
+
+@torch.inference_mode()
+def turn_off(filtered: Planes, plain: Planes, off: BlockMap) -> None:
+    """Puts samples of `plain` into the blocks of `filtered`, of the same shapes, that are 1 in `off`."""
+    for plane, before, side in zip(filtered, plain, (BLOCK, BLOCK // 2), strict=True):
+        mask = torch.from_numpy(np.kron(off, np.ones((side, side), np.uint8)).astype(bool))
+        mask = mask[: plane.shape[2], : plane.shape[3]]
+        plane[:] = torch.where(mask, before, plane)

@@ -10,8 +10,9 @@ from nnvvc.adapt.descent import Candidate, Values
 from nnvvc.adapt.samples import Sample, decibels
 from nnvvc.codecs.filter_planes import Planes, to_tensors
 from nnvvc.codecs.filter_updates import Change, changed
+from nnvvc.codecs.fitting import Judged
 from nnvvc.codecs.neighbours import Placed, planes_among
-from nnvvc.codecs.people_filter import filtered_planes
+from nnvvc.codecs.people_filter import filtered_planes, turn_off
 from nnvvc.entropy.block_map import BLOCK, BlockMap, map_shape
 from nnvvc.models.adaptable import Adaptable
 from nnvvc.models.registry import FILTER_PEOPLE
@@ -40,7 +41,7 @@ class PeopleFitting:
 
     def sample(self, found: Placed, original: Picture) -> Sample:
         wanted = to_tensors(original.with_chroma(Chroma.C420), self._format)
-        return Sample(*planes_among(found, self._format), *wanted, found.facts.layer)
+        return Sample(*planes_among(found, self._format), *wanted, found.all_layers)
 
     def largest_share(self, key_qp: int) -> float:
         return LARGEST_SHARE if key_qp >= LOW_RATE_QP else 4 * LARGEST_SHARE
@@ -54,14 +55,21 @@ class PeopleFitting:
     def gain(self, samples: Sequence[Sample], key_qp: int, change: Change | None) -> float:
         return RATE_PER_DECIBEL * decibels(samples, self._filtered(samples, key_qp, change))
 
-    def off(self, samples: Sequence[Sample], key_qp: int, change: Change) -> BlockMap:
-        return blocks_off(samples, self._filtered(samples, key_qp, change))
+    def judged(self, samples: Sequence[Sample], key_qp: int, change: Change | None) -> Judged:
+        filtered = self._filtered(samples, key_qp, change)
+        everywhere = RATE_PER_DECIBEL * decibels(samples, filtered)
+        off = blocks_off(samples, filtered)
+        if off.all() or not off.any():
+            return Judged(everywhere)
+        for sample, planes in zip(samples, filtered, strict=True):
+            turn_off(planes, (sample.plain, sample.chroma), off)
+        return Judged(everywhere, off, RATE_PER_DECIBEL * decibels(samples, filtered))
 
     def _filtered(self, samples: Sequence[Sample], key_qp: int, change: Change | None) -> list[Planes]:
         qp = torch.tensor([float(key_qp)])
         model = self._adaptable.model if change is None else changed(self._adaptable, change)
         off = None if change is None else change.off
-        return [filtered_planes(model, (s.luma, s.chroma), qp, s.layer, off) for s in samples]
+        return [filtered_planes(model, (s.luma, s.chroma), qp, s.layers, off) for s in samples]
 
 
 def _by_bits(candidate: Candidate) -> Candidate:

@@ -38,6 +38,9 @@ LARGEST_DIFFERENCE = 6.0
 NEAR = 2
 """Neighbours that the first layer sees with what is around a sample; of the others it sees the sample."""
 
+CONDITIONS = 5
+"""Of a picture, see `condition`."""
+
 BLENDED = 4
 """Side of the blocks that neighbours are blended in with weights of their own, luma samples."""
 
@@ -71,6 +74,14 @@ def condition(key_qp: Tensor, layer: Tensor) -> Tensor:
     q = (key_qp.float().clamp(12, 47) - 27) / 10
     t = layer.float() / 3
     return torch.stack((q, q * q, t, t * t, q * t), 1)
+
+
+def beside(layers: Tensor) -> Tensor:
+    """What the biases depend on besides, (N, 2 * neighbours): whether neighbours are there, and their layers,
+    which say how well they are coded. layers: (N, neighbours), as `condition` has them, negative for none.
+    """
+    there = (layers >= 0).float()
+    return torch.cat((there, there * layers.float() / 3), 1)
 
 
 def quantiser_step(qp: Tensor) -> Tensor:
@@ -140,40 +151,44 @@ class RestorationFilter(nn.Module):
         self.config = config
         w0, w1, w2 = config.widths
         b0, b1, b2 = config.blocks
+        given = CONDITIONS + 2 * config.neighbours
         if config.neighbours:
             self.taps = Taps()
             self.far = nn.Conv2d(4 * (config.neighbours - NEAR), w0, 1, bias=False)
-            self.blend = nn.Conv2d(w1, len(CLIPS) * config.neighbours, 1)
-            nn.init.normal_(self.blend.weight, std=0.003)
-            assert self.blend.bias is not None
-            nn.init.zeros_(self.blend.bias)
-        self.enter = ConditionalConv(9 + 4 * min(NEAR, config.neighbours), w0)
-        self.down1 = ConditionalConv(w0, w1, stride=2)
+            self.blend = ConditionalConv(w1, len(CLIPS) * config.neighbours, 1, 1, given)
+            nn.init.normal_(self.blend.conv.weight, std=0.003)
+            assert self.blend.conv.bias is not None
+            nn.init.zeros_(self.blend.conv.bias)
+        self.enter = ConditionalConv(9 + 4 * min(NEAR, config.neighbours), w0, 3, 1, given)
+        self.down1 = ConditionalConv(w0, w1, 3, 2, given)
         self.blocks1 = nn.Sequential(*(ResidualBlock(w1, config.leak) for _ in range(b1 // 2)))
-        self.down2 = ConditionalConv(w1, w2, stride=2)
+        self.down2 = ConditionalConv(w1, w2, 3, 2, given)
         self.blocks2 = nn.Sequential(*(ResidualBlock(w2, config.leak) for _ in range(b2)))
-        self.up1 = ConditionalConv(w2, 4 * w1, 1)
+        self.up1 = ConditionalConv(w2, 4 * w1, 1, 1, given)
         self.blocks3 = nn.Sequential(*(ResidualBlock(w1, config.leak) for _ in range(b1 - b1 // 2)))
-        self.up0 = ConditionalConv(w1, 4 * w0, 1)
+        self.up0 = ConditionalConv(w1, 4 * w0, 1, 1, given)
         self.blocks4 = nn.Sequential(*(ResidualBlock(w0, config.leak) for _ in range(b0)))
         self.head = nn.Conv2d(w0, 6, 3, 1, 1)
         nn.init.normal_(self.head.weight, std=0.01)
         assert self.head.bias is not None
         nn.init.zeros_(self.head.bias)
 
-    def forward(self, luma: Tensor, chroma: Tensor, key_qp: Tensor, layer: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, luma: Tensor, chroma: Tensor, key_qp: Tensor, layers: Tensor) -> tuple[Tensor, Tensor]:
         """Filter pictures of any size.
 
         luma: (N, 1 + neighbours, H, W), 0..1 over the nominal range: the picture, then its neighbours, motion
         compensated, or itself where there is none. chroma: (N, 2, (H + 1) // 2, (W + 1) // 2), -0.5..0.5.
-        key_qp, layer: (N,), as `condition` has them. Returns luma, (N, 1, H, W), and chroma in the same
-        units, not clipped.
+        key_qp: (N,), and layers: (N, 1 + neighbours), of the picture and of its neighbours, as `condition`
+        and `beside` have them. Returns luma, (N, 1, H, W), and chroma in the same units, not clipped.
         """
         height, width = luma.shape[2:]
         rows, columns = chroma.shape[2:]
         padded, padded_chroma = aligned(luma, chroma)
         step = quantiser_step(key_qp)[:, None, None, None]
-        residual, weights = self.residual(padded, padded_chroma, step, condition(key_qp, layer))
+        given = condition(key_qp, layers[:, 0])
+        if self.config.neighbours:
+            given = torch.cat((given, beside(layers[:, 1:])), 1)
+        residual, weights = self.residual(padded, padded_chroma, step, given)
         residual = residual.float() * (OUTPUT_UNIT * step)
         added = F.pixel_shuffle(residual[:, :4], 2)[..., :height, :width]
         if weights is not None:
@@ -181,7 +196,7 @@ class RestorationFilter(nn.Module):
             with torch.autocast(luma.device.type, enabled=False):
                 added = added + step * blended(luma, weights, step)
                 if not self.training and not self.taps.idle:
-                    added = added + self.taps(luma, added, step, layer)
+                    added = added + self.taps(luma, added, step, layers[:, 0])
         return luma[:, :1] + added, chroma + residual[:, 4:, :rows, :columns]
 
     def residual(
@@ -202,7 +217,7 @@ class RestorationFilter(nn.Module):
         x2 = self.blocks2(self._active(self.down2(x1, given)))
         y1 = self.blocks3(self._active(x1 + F.pixel_shuffle(self.up1(x2, given), 2)))
         y0 = self.blocks4(self._active(x0 + F.pixel_shuffle(self.up0(y1, given), 2)))
-        return self.head(y0), self.blend(y1) if self.config.neighbours else None
+        return self.head(y0), self.blend(y1, given) if self.config.neighbours else None
 
     def _active(self, x: Tensor) -> Tensor:
         return F.leaky_relu(x, self.config.leak, inplace=True)

@@ -5,8 +5,9 @@ and change of light. It is coded as mosaics, since encoders have a large cost pe
 move, coded all intra, cost least and show most. A folder holds a
 file `NAME_qQ.npz` per clip and QP: `decoded` and `original`, (n, samples) uint16, 10 bits, limited range,
 luma, then Cb and Cr of PATCH x PATCH; `beside`, (n, samples) uint16, the luma of the decoded pictures before
-and after, motion compensated, in files of clips; `layer`, (n,), 0 for key pictures, else one more than the
-temporal layer; and `key_qp`, the key pictures' slice QP.
+and after, motion compensated, and `beside_layers`, (n, neighbours), theirs, -1 where there is none, in files
+of clips; `layer`, (n,), 0 for key pictures, else one more than the temporal layer; and `key_qp`, the key
+pictures' slice QP.
 """
 
 import itertools
@@ -26,12 +27,12 @@ from numpy.typing import NDArray
 from nnvvc.bitstream.access_unit import AccessUnits
 from nnvvc.bitstream.nal import split_annex_b
 from nnvvc.codecs.filtering import key_slice_qp
+from nnvvc.codecs.neighbours import Placed, beside, placed
+from nnvvc.codecs.output_order import PictureFacts
 from nnvvc.files import atomic_path
 from nnvvc.media import open_source
 from nnvvc.media.colour import rgb_to_picture
-from nnvvc.media.motion import compensated, motion, reduced, turned
 from nnvvc.media.resample import resample
-from nnvvc.models.tap_shapes import DISTANCES
 from nnvvc.picture import Chroma, Matrix, Picture
 from nnvvc.training.filter_data import code_patches, vvc_coder
 from nnvvc.training.moving_photos import PATCH, moving_patch
@@ -124,27 +125,26 @@ def code_clip(make: Callable[[], Sequence[Picture]], folder: Path, name: str, qp
         decoded = list(decoder().decode([stream], CodedFormat(fmt), DecoderSettings()))
         rows: list[NDArray[np.uint16]] = []
         originals: list[NDArray[np.uint16]] = []
-        beside: list[NDArray[np.uint16]] = []
-        layer = []
-        for number in sorted(kept):
-            found = patches_of(decoded[number])
-            rows += found
-            originals += patches_of(clip[number])
-            beside += _beside(decoded, number)
-            layer += [layers[number]] * len(found)
-        pairs = Pairs(np.stack(rows), np.stack(originals), layer, key_qp, np.stack(beside))
+        planes: list[NDArray[np.uint16]] = []
+        layer: list[int] = []
+        beside_layers: list[tuple[int, ...]] = []
+        facts = [PictureFacts(found) for found in layers]
+        for number, found in enumerate(placed(zip(decoded, facts, strict=True))):
+            if number in kept:
+                patches = patches_of(found.picture)
+                rows += patches
+                originals += patches_of(clip[number])
+                planes += _beside(found)
+                layer += [found.facts.layer] * len(patches)
+                beside_layers += [found.layers] * len(patches)
+        pairs = Pairs(np.stack(rows), np.stack(originals), layer, key_qp, np.stack(planes), beside_layers)
         save_pairs(_target(folder, name, qp), pairs)
 
 
-def _beside(decoded: Sequence[Picture], number: int) -> list[NDArray[np.uint16]]:
+def _beside(found: Placed) -> list[NDArray[np.uint16]]:
     """Of each patch of a picture, in the order of `patches_of`: luma of its neighbours at DISTANCES."""
-    own = decoded[number].planes[0]
-    planes = []
-    for distance in DISTANCES:
-        before = decoded[max(0, number - distance)].planes[0]
-        after = decoded[min(len(decoded) - 1, number + distance)].planes[0]
-        back = turned(reduced(motion(before, own, 10)), own.shape)
-        planes += [compensated(before, back, 10), compensated(after, motion(own, after, 10), 10)]
+    own = found.picture.planes[0]
+    planes = [own if plane is None else plane for plane in beside(found, found.picture.format)]
     height, width = own.shape
     return [
         np.concatenate([p[y : y + PATCH, x : x + PATCH].ravel() for p in planes])
@@ -230,13 +230,14 @@ def shared_out(
 
 
 class Pairs(NamedTuple):
-    """What a file of the folder holds. beside: None for pictures without neighbours."""
+    """What a file of the folder holds. beside, beside_layers: None for pictures without neighbours."""
 
     decoded: NDArray[np.uint16]
     original: NDArray[np.uint16]
     layer: Sequence[int]
     key_qp: int
     beside: NDArray[np.uint16] | None = None
+    beside_layers: Sequence[Sequence[int]] | None = None
 
 
 def save_pairs(target: Path, pairs: Pairs) -> None:
@@ -246,6 +247,7 @@ def save_pairs(target: Path, pairs: Pairs) -> None:
         planes = {"decoded": pairs.decoded, "original": pairs.original}
         if pairs.beside is not None:
             planes["beside"] = pairs.beside
+            facts["beside_layers"] = np.array(pairs.beside_layers, np.int64)
         np.savez(file, allow_pickle=False, **planes, **facts)
 
 

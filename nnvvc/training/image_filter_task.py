@@ -72,5 +72,5 @@ class ImageFilterTask(PeopleFilterTask):
             patches = self._held_out.to(torch.device("cpu"))
             for rows in torch.split(torch.arange(len(patches)), VALIDATED):
                 batch = patches.batch(rows)
-                model(batch["luma"], batch["chroma"], batch["key_qp"], batch["layer"])
+                model(batch["luma"], batch["chroma"], batch["key_qp"], batch["layers"])
         save_exact(model, measured.shifts(), folder / "filter.safetensors", facts)

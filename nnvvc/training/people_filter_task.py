@@ -61,7 +61,7 @@ FLOOR = 0.03
 
 class Batch(TypedDict):
     """luma, chroma: as `RestorationFilter` takes planes, with all neighbours, which a filter without any does
-    not look at. wanted, wanted_chroma: as it returns them. key_qp, layer: (N,).
+    not look at. wanted, wanted_chroma: as it returns them. key_qp: (N,). layers: (N, 1 + neighbours).
     """
 
     luma: Tensor
@@ -69,21 +69,21 @@ class Batch(TypedDict):
     wanted: Tensor
     wanted_chroma: Tensor
     key_qp: Tensor
-    layer: Tensor
+    layers: Tensor
 
 
 class CodedPatches:
     """The patches of files of `clip_data`, all on one device; int16, since their samples have 10 bits.
 
-    decoded, original, beside: (n, samples). layer, key_qp: (n,), float32. shares: how often each is drawn, by
-    its layer, and by its part of the error of its picture: that is what the picture's PSNR is made of. Raises
-    InputError where there are none.
+    decoded, original, beside: (n, samples). layer, key_qp: (n,), float32. layers: (n, 1 + neighbours).
+    shares: how often each is drawn, by its layer, and by its part of the error of its picture: that is what
+    the picture's PSNR is made of. Raises InputError where there are none.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
         if not paths:
             raise InputError(f"coded clips to train with, or {HELD_OUT}, are missing: empty their folder")
-        decoded, original, beside, layer, key_qp, parts = [], [], [], [], [], []
+        decoded, original, beside, layer, layers, key_qp, parts = [], [], [], [], [], [], []
         for path in paths:
             with np.load(path) as stored:
                 decoded.append(torch.from_numpy(stored["decoded"].view(np.int16)))
@@ -96,11 +96,18 @@ class CodedPatches:
                     else own.tile(1, 2 * len(DISTANCES))
                 )
                 beside.append(around)
+                count = len(own)
                 layer.append(torch.from_numpy(stored["layer"]).float())
+                around_layers = (
+                    torch.from_numpy(stored["beside_layers"]).float()
+                    if known
+                    else torch.full((count, 2 * len(DISTANCES)), -1.0)
+                )
+                layers.append(torch.cat((layer[-1][:, None], around_layers), 1))
                 parts.append(_parts(own, original[-1][:, : PATCH * PATCH], layer[-1]))
                 key_qp.append(torch.full((len(layer[-1]),), float(stored["key_qp"])))
         self.decoded, self.original, self.beside = torch.cat(decoded), torch.cat(original), torch.cat(beside)
-        self.layer, self.key_qp = torch.cat(layer), torch.cat(key_qp)
+        self.layer, self.layers, self.key_qp = torch.cat(layer), torch.cat(layers), torch.cat(key_qp)
         weights = np.array(LAYER_WEIGHTS)[self.layer.long().clamp_max(len(LAYER_WEIGHTS) - 1).numpy()]
         weights *= torch.cat(parts).numpy()
         self.shares: NDArray[np.float64] = weights / weights.sum()
@@ -110,7 +117,7 @@ class CodedPatches:
 
     def to(self, device: torch.device) -> "CodedPatches":
         """Itself, with everything moved."""
-        for name in ("decoded", "original", "beside", "layer", "key_qp"):
+        for name in ("decoded", "original", "beside", "layer", "layers", "key_qp"):
             setattr(self, name, getattr(self, name).to(device))
         return self
 
@@ -130,7 +137,7 @@ class CodedPatches:
             "wanted": planes[2],
             "wanted_chroma": planes[3],
             "key_qp": self.key_qp[rows],
-            "layer": self.layer[rows],
+            "layers": self.layers[rows],
         }
 
 
@@ -219,7 +226,7 @@ class PeopleFilterTask:
         return loss, {name: DECIBELS * torch.log(left.detach()) for name, left in found.items()}
 
     def _errors(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        luma, chroma = self.model(batch["luma"], batch["chroma"], batch["key_qp"], batch["layer"])
+        luma, chroma = self.model(batch["luma"], batch["chroma"], batch["key_qp"], batch["layers"])
         floor = (FLOOR * quantiser_step(batch["key_qp"])).square()
         big = [_inner(p, MARGIN) for p in (luma, batch["wanted"], batch["luma"][:, :1])]
         small = [_inner(p, MARGIN // 2) for p in (chroma, batch["wanted_chroma"], batch["chroma"])]
@@ -241,7 +248,7 @@ class PeopleFilterTask:
                 error = torch.zeros(2)
                 for some in torch.split(rows, VALIDATED):
                     batch = to_device(patches.batch(some), patches.layer.device)
-                    filtered = self.model(batch["luma"], batch["chroma"], batch["key_qp"], batch["layer"])[0]
+                    filtered = self.model(batch["luma"], batch["chroma"], batch["key_qp"], batch["layers"])[0]
                     for i, luma in enumerate((filtered, batch["luma"][:, :1])):
                         error[i] += _inner(luma - batch["wanted"], MARGIN).square().sum().cpu()
                 found.append((float(DECIBELS * torch.log(error[0] / error[1])), 2.0 ** max(0, layer - 2)))

@@ -26,9 +26,11 @@ def samples(true: RestorationFilter) -> list[Sample]:
     for layer in (1, 2, 3):
         luma = torch.rand(1, 7, 96, 120) * 0.1 + 0.4 + 0.1 * torch.rand(1, 1, 12, 15).repeat(1, 1, 8, 8)
         chroma = torch.rand(1, 2, 48, 60) - 0.5
-        wanted, wanted_chroma = true(luma, chroma, torch.tensor([float(QP)]), torch.tensor([float(layer)]))
+        wanted, wanted_chroma = true(
+            luma, chroma, torch.tensor([float(QP)]), torch.tensor([[float(layer)] * 7])
+        )
         wanted += 0.01 * torch.randn_like(wanted)
-        found.append(Sample(luma, chroma, wanted, wanted_chroma, layer))
+        found.append(Sample(luma, chroma, wanted, wanted_chroma, (layer,) * 7))
     return found
 
 
@@ -48,7 +50,7 @@ def test_weights_are_found_again(alike: bool) -> None:
     start = np.zeros(adaptable.count, np.float32)
     found = solved(adaptable, pictures, QP, start)
     fitted = adaptable.applied(torch.from_numpy(found.values))
-    given = [(s.luma, s.chroma, torch.tensor([float(QP)]), torch.tensor([float(s.layer)])) for s in pictures]
+    given = [(s.luma, s.chroma, torch.tensor([float(QP)]), torch.tensor([s.layers])) for s in pictures]
     gain = decibels(pictures, [fitted(*planes) for planes in given])
     assert gain > 3
     # What is expected without filtering is what filtering gives.

@@ -16,6 +16,7 @@ from nnvvc.bitstream.key_slice import PictureCodec
 from nnvvc.bitstream.nal import NalHeader, NalUnitType
 from nnvvc.bitstream.sei import SeiType, read_known, read_sei
 from nnvvc.codecs import cost, filtering, quality_choice
+from nnvvc.codecs.fitting import Judged
 from nnvvc.codecs.hybrid import HybridCodec
 from nnvvc.codecs.key_pictures import DecodedKey, IntraKeys
 from nnvvc.codecs.neural_filter import NeuralFilter
@@ -148,7 +149,7 @@ def test_hybrid_streams_are_filtered_and_still_play(
 ) -> None:
     """Key pictures by VVC intra: the QP that the filter needs is in a stream within the stream."""
     # This one makes everything brighter, and would be off.
-    monkeypatch.setattr(PeopleFitting, "gain", lambda *_: 1.0)
+    monkeypatch.setattr(PeopleFitting, "judged", lambda *_: Judged(1.0))
     fmt = video()
     settings = VvcSettings(QP, "faster", 1 if gop == "ai" else 4, gop, threads=1)
     names = {"machines": "machines", "people": "base"}

@@ -62,7 +62,7 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ImageModel
     measured = Measured(brighter)
     with torch.no_grad():
         brighter(
-            torch.rand(1, 1, 32, 32), torch.rand(1, 2, 16, 16) - 0.5, torch.tensor([30.0]), torch.zeros(1)
+            torch.rand(1, 1, 32, 32), torch.rand(1, 2, 16, 16) - 0.5, torch.tensor([30.0]), torch.zeros(1, 1)
         )
     save_exact(brighter, measured.shifts(), tmp_path / "filter_image.safetensors", {})
     save_filter(by_strength(), tmp_path / "filter_learned.safetensors", {})

@@ -46,6 +46,14 @@ def test_far_ones_end_where_the_group_does() -> None:
     ]
 
 
+def test_their_layers_are_known() -> None:
+    layers = [0, 3, 2, 3, 1, 0, 2]
+    found = list(placed((p, PictureFacts(n)) for p, n in zip(pictures(7), layers, strict=True)))
+    assert found[2].all_layers == (2, 3, 3, 0, 0, 0, 0)
+    assert found[0].all_layers == (0, -1, 3, -1, 0, -1, 0)
+    assert found[5].all_layers == (0, -1, 2, -1, 2, -1, 2)
+
+
 def test_planes_hold_the_neighbours_or_the_picture_itself() -> None:
     first, second = pictures(2)
     cropped = replace(FORMAT, width=90, height=70)

@@ -13,7 +13,7 @@ def filter_and_input() -> tuple[RestorationFilter, tuple[torch.Tensor, ...]]:
     torch.manual_seed(0)
     model = RestorationFilter(RestorationConfig((4, 4, 4), (0, 0, 1))).eval().requires_grad_(False)
     planes = torch.rand(1, 1, 16, 16), torch.rand(1, 2, 8, 8) - 0.5
-    return model, (*planes, torch.tensor([30.0]), torch.tensor([1.0]))
+    return model, (*planes, torch.tensor([30.0]), torch.tensor([[1.0]]))
 
 
 @pytest.mark.parametrize("kind", get_args(Kind))

@@ -44,7 +44,7 @@ def unfiltered(
     model: RestorationFilter, luma: torch.Tensor, chroma: torch.Tensor, qp: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """What the filter makes of samples in floating point."""
-    y, c = model((luma - 64) / 876, (chroma - 512) / 896, torch.tensor([qp]), torch.zeros(1))
+    y, c = model((luma - 64) / 876, (chroma - 512) / 896, torch.tensor([qp]), torch.zeros(1, 1))
     return y * 876 + 64, c * 896 + 512
 
 

@@ -30,7 +30,7 @@ def planes(height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (17, 33), (64, 48)])
 def test_any_size_comes_back(height: int, width: int) -> None:
     luma, chroma = planes(height, width)
-    y, c = RestorationFilter(SMALL)(luma, chroma, torch.tensor([30.0]), torch.tensor([2.0]))
+    y, c = RestorationFilter(SMALL)(luma, chroma, torch.tensor([30.0]), torch.tensor([[2.0]]))
     assert (y.shape, c.shape) == (luma.shape, chroma.shape)
 
 
@@ -69,7 +69,7 @@ def test_the_count_of_multiplications_is_that_of_the_layers(neighbours: int) -> 
         if isinstance(module, torch.nn.Conv2d):
             module.register_forward_hook(count)
     luma, chroma = planes(64, 64)
-    model(luma.tile(1, 1 + neighbours, 1, 1), chroma, torch.tensor([30.0]), torch.tensor([1.0]))
+    model(luma.tile(1, 1 + neighbours, 1, 1), chroma, torch.tensor([30.0]), torch.ones(1, 1 + neighbours))
     assert counted / 64**2 / 1000 == pytest.approx(kmac_per_pixel(config))
     assert 4 <= kmac_per_pixel(RestorationConfig()) <= 6.1
 

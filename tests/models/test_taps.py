@@ -80,7 +80,7 @@ def test_key_pictures_have_no_taps(layer: float) -> None:
     config = RestorationConfig((4, 4, 4), (0, 0, 0), neighbours=6)
     model = RestorationFilter(config).eval().requires_grad_(False)
     luma, _ = planes(32, 48)
-    given_to = luma, torch.zeros(1, 2, 16, 24), torch.tensor([30.0]), torch.tensor([layer])
+    given_to = luma, torch.zeros(1, 2, 16, 24), torch.tensor([30.0]), torch.tensor([[layer] * 7])
     before = model(*given_to)[0]
     model.taps.weight.fill_(0.5)
     assert np.array_equal(before.numpy(), model(*given_to)[0].numpy()) == (layer == 0)
