@@ -67,7 +67,7 @@ def _loss(
     """Squared error left, relative to the unfiltered picture's: every picture counts alike."""
     parts = [_part(s, rng) for s in samples]
     luma, chroma, wanted, wanted_chroma = (torch.cat(planes) for planes in zip(*parts, strict=True))
-    layers = torch.tensor([s.layers for s in samples], dtype=torch.float32)
+    layers = torch.tensor([s.layers for s in samples])
     given = (luma, chroma, torch.full((len(samples),), key_qp), layers)
     changed = adaptable.changed(change)
     # Without taps, where they are solved for in the end.

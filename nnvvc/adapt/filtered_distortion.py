@@ -23,6 +23,6 @@ class FilteredDistortion:
         samples = planes.float() * UNIT + MIDDLE
         luma = (F.pixel_shuffle(samples[:, :4], 2) - offset) / luma_gain
         chroma = (samples[:, 4:] - MIDDLE) / chroma_gain
-        luma, chroma = self._model(luma, chroma, self._qp, torch.zeros_like(self._qp)[:, None])
+        luma, chroma = self._model(luma, chroma, self._qp, torch.zeros(1, 1))
         phases = (F.pixel_unshuffle(luma * luma_gain + offset, 2) - MIDDLE) / UNIT
         return people_distortion(torch.cat((phases, chroma * chroma_gain / UNIT), 1), original)

@@ -76,9 +76,7 @@ def solved(
     every = -(-sum(sample.wanted.numel() for sample in samples) // LOOKED_AT)
     equations = NormalEquations(every)
     for sample in samples:
-        filtered = model(sample.luma, sample.chroma, qp, torch.tensor([sample.layers], dtype=torch.float32))[
-            0
-        ]
+        filtered, _ = model(sample.luma, sample.chroma, qp, torch.tensor([sample.layers]))
         equations.add(model, sample, filtered, step)
     loss = equations.loss().from_here(base.astype(np.float64))
     ridge = np.repeat((COMMON_RIDGE, RIDGE), (COUNT, len(loss.against) - COUNT))
@@ -91,7 +89,7 @@ class NormalEquations:
     add. Every picture's error counts alike. every: strip to look at, others in the next picture.
     """
 
-    def __init__(self, every: int = 1) -> None:
+    def __init__(self, every: int) -> None:
         self._every = every
         kinds, size = (LAYERS, CLASSES), COUNT + GRID_COUNT
         self._square, self._against = np.zeros((*kinds, size, size)), np.zeros((*kinds, size))

@@ -37,6 +37,17 @@ Sample = TypeVar("Sample")
 """A decoded picture and its original, in whatever form suits."""
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What a filter is worth over none, as a share of the pictures' bits: everywhere, and but for the blocks
+    that it makes worse (1 in `off`), where there are some and filters have maps.
+    """
+
+    everywhere: float
+    off: BlockMap | None = None
+    partly: float = 0.0
+
+
 class Fitting(Protocol[Sample]):
     """A filter, and what changes of it do to pictures. A change of None is the base filter's."""
 
@@ -77,19 +88,8 @@ class Fitting(Protocol[Sample]):
     def gain(self, samples: Sequence[Sample], key_qp: int, change: Change | None) -> float:
         """What the filter so changed is worth over none: the share of the pictures' bits."""
 
-    def judged(self, samples: Sequence[Sample], key_qp: int, change: Change | None) -> "Judged":
+    def judged(self, samples: Sequence[Sample], key_qp: int, change: Change | None) -> Judged:
         """The same, and what it is worth off where it makes pictures worse. change: with no map of that."""
-
-
-@dataclass(frozen=True)
-class Judged:
-    """What a filter is worth over none, as a share of the pictures' bits: everywhere, and but for the blocks
-    that it makes worse (1 in `off`), where there are some and filters have maps.
-    """
-
-    everywhere: float
-    off: BlockMap | None = None
-    partly: float = 0.0
 
 
 @dataclass(frozen=True)

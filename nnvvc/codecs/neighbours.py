@@ -107,11 +107,11 @@ class Placing:
 
     def _next(self) -> Placed:
         number, last = self._number, self._count - 1
-        before = [self._pair(max(0, number - d), number) for d in DISTANCES]
+        places = [(max(0, number - d), min(last, number + d)) for d in DISTANCES]
+        before = [self._pair(first, number) for first, _ in places]
         self._pairs = {key: pair for key, pair in self._pairs.items() if key[1] > number}
-        after = [self._pair(number, min(last, number + d)) for d in DISTANCES]
-        around = [place for d in DISTANCES for place in (max(0, number - d), min(last, number + d))]
-        layers = [-1 if place == number else self._group[place][1].layer for place in around]
+        after = [self._pair(number, second) for _, second in places]
+        layers = [-1 if p == number else self._group[p][1].layer for pair in places for p in pair]
         found = Placed(*self._group[number], tuple(before), tuple(after), tuple(layers))
         self._group.pop(number - REACH, None)
         self._number += 1
@@ -137,12 +137,10 @@ def beside(found: Placed, cropped: PictureFormat) -> list[Plane | None]:
     """Luma of the pictures before and after at each of DISTANCES, cropped, as it looks at the picture's time;
     None where there is none.
     """
-    before = {pair: pair.first_at_second(cropped) for pair in found.before if pair is not None}
-    after = {pair: pair.second_at_first(cropped) for pair in found.after if pair is not None}
-    planes: list[Plane | None] = []
-    for earlier, later in zip(found.before, found.after, strict=True):
-        planes += [None if earlier is None else before[earlier], None if later is None else after[later]]
-    return planes
+    before = {pair: pair.first_at_second(cropped) if pair else None for pair in found.before}
+    after = {pair: pair.second_at_first(cropped) if pair else None for pair in found.after}
+    pairs = zip(found.before, found.after, strict=True)
+    return [plane for earlier, later in pairs for plane in (before[earlier], after[later])]
 
 
 def planes_among(found: Placed, cropped: PictureFormat) -> Planes:

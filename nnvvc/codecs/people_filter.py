@@ -119,7 +119,7 @@ def filtered_planes(
     plain = planes[0][:, :1], planes[1]
     if off is not None and off.all():
         return plain
-    given = torch.tensor([layers], dtype=torch.float32)
+    given = torch.tensor([layers])
 
     def apply(*part: torch.Tensor) -> list[Planes]:
         with reduced_precision():

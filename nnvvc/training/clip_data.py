@@ -128,8 +128,8 @@ def code_clip(make: Callable[[], Sequence[Picture]], folder: Path, name: str, qp
         planes: list[NDArray[np.uint16]] = []
         layer: list[int] = []
         beside_layers: list[tuple[int, ...]] = []
-        facts = [PictureFacts(found) for found in layers]
-        for number, found in enumerate(placed(zip(decoded, facts, strict=True))):
+        shown = placed(zip(decoded, map(PictureFacts, layers), strict=True))
+        for number, found in enumerate(shown):
             if number in kept:
                 patches = patches_of(found.picture)
                 rows += patches

@@ -75,7 +75,7 @@ class Batch(TypedDict):
 class CodedPatches:
     """The patches of files of `clip_data`, all on one device; int16, since their samples have 10 bits.
 
-    decoded, original, beside: (n, samples). layer, key_qp: (n,), float32. layers: (n, 1 + neighbours).
+    decoded, original, beside: (n, samples). layers: (n, 1 + neighbours), and key_qp: (n,), float32.
     shares: how often each is drawn, by its layer, and by its part of the error of its picture: that is what
     the picture's PSNR is made of. Raises InputError where there are none.
     """
@@ -83,7 +83,7 @@ class CodedPatches:
     def __init__(self, paths: Sequence[Path]) -> None:
         if not paths:
             raise InputError(f"coded clips to train with, or {HELD_OUT}, are missing: empty their folder")
-        decoded, original, beside, layer, layers, key_qp, parts = [], [], [], [], [], [], []
+        decoded, original, beside, layers, key_qp, parts = [], [], [], [], [], []
         for path in paths:
             with np.load(path) as stored:
                 decoded.append(torch.from_numpy(stored["decoded"].view(np.int16)))
@@ -96,28 +96,32 @@ class CodedPatches:
                     else own.tile(1, 2 * len(DISTANCES))
                 )
                 beside.append(around)
-                count = len(own)
-                layer.append(torch.from_numpy(stored["layer"]).float())
+                layer = torch.from_numpy(stored["layer"]).float()
                 around_layers = (
                     torch.from_numpy(stored["beside_layers"]).float()
                     if known
-                    else torch.full((count, 2 * len(DISTANCES)), -1.0)
+                    else torch.full((len(own), 2 * len(DISTANCES)), -1.0)
                 )
-                layers.append(torch.cat((layer[-1][:, None], around_layers), 1))
-                parts.append(_parts(own, original[-1][:, : PATCH * PATCH], layer[-1]))
-                key_qp.append(torch.full((len(layer[-1]),), float(stored["key_qp"])))
+                layers.append(torch.cat((layer[:, None], around_layers), 1))
+                parts.append(_parts(own, original[-1][:, : PATCH * PATCH], layer))
+                key_qp.append(torch.full((len(own),), float(stored["key_qp"])))
         self.decoded, self.original, self.beside = torch.cat(decoded), torch.cat(original), torch.cat(beside)
-        self.layer, self.layers, self.key_qp = torch.cat(layer), torch.cat(layers), torch.cat(key_qp)
+        self.layers, self.key_qp = torch.cat(layers), torch.cat(key_qp)
         weights = np.array(LAYER_WEIGHTS)[self.layer.long().clamp_max(len(LAYER_WEIGHTS) - 1).numpy()]
         weights *= torch.cat(parts).numpy()
         self.shares: NDArray[np.float64] = weights / weights.sum()
+
+    @property
+    def layer(self) -> Tensor:
+        """(n,), the pictures' own."""
+        return self.layers[:, 0]
 
     def __len__(self) -> int:
         return len(self.layer)
 
     def to(self, device: torch.device) -> "CodedPatches":
         """Itself, with everything moved."""
-        for name in ("decoded", "original", "beside", "layer", "layers", "key_qp"):
+        for name in ("decoded", "original", "beside", "layers", "key_qp"):
             setattr(self, name, getattr(self, name).to(device))
         return self
 
