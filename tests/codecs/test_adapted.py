@@ -97,7 +97,7 @@ def samples(shift: float, noise: float = 0.01) -> list[Sample]:
 
 def test_a_group_gets_the_update_that_pays() -> None:
     model, group = identity(), samples(0.02)
-    fit = best_fit(fitted(model), group, QP, Bits(400_000), BEFORE, 2.0)
+    fit = best_fit(fitted(model), group, QP, Bits(400_000), BEFORE, 4.0)
     assert fit.update is not None and fit.gain > 0.2 * RATE_PER_DECIBEL
     count = Adaptable(model).count
     on, change = following(count, (160, 96)).follow(shown(activation(updated=True), *sent(fit.update)))
