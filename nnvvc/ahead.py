@@ -1,8 +1,12 @@
-"""Work done ahead: an iterator that runs in a thread of its own while its results are used."""
+"""Work done ahead: an iterator that runs in a thread of its own while its results are used, and jobs that run
+side by side.
+"""
 
 import queue
 import threading
-from collections.abc import Generator, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Executor, Future
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -39,3 +43,21 @@ def ahead(items: Iterator[T], count: int) -> Generator[T, None, None]:
     finally:
         closed = True
         room.release()
+
+
+def side_by_side(jobs: Iterable[Callable[[], T]], pool: Executor, count: int) -> Generator[T, None, None]:
+    """What jobs give, in their order, `count` of them and one more given to `pool` before it is asked for.
+
+    Those that wait when the generator is closed, or a job raises, are not done.
+    """
+    given: deque[Future[T]] = deque()
+    try:
+        for job in jobs:
+            given.append(pool.submit(job))
+            if len(given) > count:
+                yield given.popleft().result()
+        while given:
+            yield given.popleft().result()
+    finally:
+        for future in given:
+            future.cancel()

@@ -1,10 +1,12 @@
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
-from nnvvc.ahead import ahead
+from nnvvc.ahead import ahead, side_by_side
 
 
 def test_items_come_in_order() -> None:
@@ -41,3 +43,35 @@ def test_no_more_is_made_than_asked_for_and_closing_ends_the_thread() -> None:
     while threading.active_count() > before and time.monotonic() < deadline:
         time.sleep(0.01)
     assert threading.active_count() == before
+
+
+def test_jobs_run_side_by_side_and_their_results_come_in_order() -> None:
+    """Each of two jobs waits for the other one: they end only if both run."""
+    together = threading.Barrier(2)
+
+    def job(number: int) -> int:
+        together.wait(10)
+        return number
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(side_by_side((partial(job, i) for i in range(40)), pool, 2)) == list(range(40))
+
+
+def test_no_more_jobs_are_taken_than_asked_for_and_an_error_ends_them() -> None:
+    taken: list[int] = []
+    done: list[int] = []
+
+    def jobs() -> Iterator[Callable[[], None]]:
+        for number in range(100):
+            taken.append(number)
+            yield partial(job, number)
+
+    def job(number: int) -> None:
+        done.append(number)
+        if number == 3:
+            raise KeyError("broken")
+
+    with ThreadPoolExecutor(1) as pool, pytest.raises(KeyError, match="broken"):
+        for _ in side_by_side(jobs(), pool, 2):
+            assert len(taken) - len(done) <= 4
+    assert max(taken) <= 6

@@ -10,6 +10,7 @@ from importlib import import_module
 from types import FrameType
 
 from nnvvc.errors import NnvvcError
+from nnvvc.memory import keep_freed_memory
 from nnvvc.version import __version__
 
 COMMANDS = ("encode", "decode", "info", "export", "cut", "join", "doctor", "train", "evaluate", "compare")
@@ -42,6 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if arguments[:1] != ["train"]:
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    keep_freed_memory()
     try:
         known = arguments[:1] if arguments[:1] and arguments[0] in COMMANDS else COMMANDS
         args = build_parser(known).parse_args(arguments)

@@ -4,6 +4,7 @@ Motion is estimated between decoded pictures, since decoders do not tell theirs.
 group only, from its key picture to the next one.
 """
 
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -11,7 +12,7 @@ import torch
 
 from nnvvc.codecs.filter_planes import Planes, luma_tensor, to_tensors
 from nnvvc.codecs.output_order import PictureFacts
-from nnvvc.media.motion import Flow, compensated, motion, reduced, turned
+from nnvvc.media.motion import Flow, Target, motion, reduced, turned
 from nnvvc.models.tap_shapes import DISTANCES
 from nnvvc.picture import Picture, PictureFormat, Plane
 
@@ -19,27 +20,32 @@ REACH = max(DISTANCES)
 
 
 class Pair:
-    """Two pictures of a group; the motion between them is estimated once, if it is asked for."""
+    """Two pictures of a group. The motion between them is estimated once, when a thread asks for it."""
 
     def __init__(self, first: Picture, second: Picture) -> None:
         self.first, self.second = first, second
+        self._lock = threading.Lock()
+        self._flow: Flow | None = None
         self._rough: Flow | None = None
 
-    def second_at_first(self, cropped: PictureFormat) -> Plane:
-        """The second's luma, cropped, as it looks at the first's time."""
-        second, depth = _luma(self.second, cropped), self.first.format.bit_depth
-        flow = motion(_luma(self.first, cropped), second, depth)
-        self._rough = reduced(flow)
-        return compensated(second, flow, depth)
+    def second_at_first(self, first: Target, cropped: PictureFormat) -> Plane:
+        """The second's luma, cropped, as it looks at the first's time. first: its luma, as a target."""
+        second = _luma(self.second, cropped)
+        with self._lock:
+            flow, self._flow = self._flow, None
+            if flow is None:
+                flow = motion(first.luma, second, first.bit_depth)
+                self._rough = reduced(flow)
+        return first.compensated(second, flow)
 
-    def first_at_second(self, cropped: PictureFormat) -> Plane:
+    def first_at_second(self, second: Target, cropped: PictureFormat) -> Plane:
         """The first's luma at the second's time."""
-        first, depth = _luma(self.first, cropped), self.first.format.bit_depth
-        if self._rough is None:
-            flow = motion(_luma(self.second, cropped), first, depth)
-        else:
-            flow = turned(self._rough, first.shape)
-        return compensated(first, flow, depth)
+        first = _luma(self.first, cropped)
+        with self._lock:
+            if self._rough is None:
+                self._flow = motion(first, second.luma, second.bit_depth)
+                self._rough = reduced(self._flow)
+        return second.compensated(first, turned(self._rough, first.shape))
 
 
 def _luma(picture: Picture, cropped: PictureFormat) -> Plane:
@@ -137,8 +143,10 @@ def beside(found: Placed, cropped: PictureFormat) -> list[Plane | None]:
     """Luma of the pictures before and after at each of DISTANCES, cropped, as it looks at the picture's time;
     None where there is none.
     """
-    before = {pair: pair.first_at_second(cropped) if pair else None for pair in found.before}
-    after = {pair: pair.second_at_first(cropped) if pair else None for pair in found.after}
+    target = Target(_luma(found.picture, cropped), found.picture.format.bit_depth)
+    # The later first: who is at the one before this may still be at their motion.
+    after = {pair: pair.second_at_first(target, cropped) if pair else None for pair in found.after}
+    before = {pair: pair.first_at_second(target, cropped) if pair else None for pair in found.before}
     pairs = zip(found.before, found.after, strict=True)
     return [plane for earlier, later in pairs for plane in (before[earlier], after[later])]
 

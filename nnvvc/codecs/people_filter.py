@@ -1,11 +1,13 @@
 """The filter for people on decoded pictures, as the messages in the stream have it."""
 
-from collections.abc import Callable, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
 
+from nnvvc.ahead import side_by_side
 from nnvvc.bitstream.header import ModelReference
 from nnvvc.codecs.filter_planes import Planes, in_tiles, to_picture, to_tensors
 from nnvvc.codecs.filter_updates import Change, FilterState, changed
@@ -18,6 +20,7 @@ from nnvvc.models.filters import ALIGNMENT
 from nnvvc.models.precision import reduced_precision
 from nnvvc.models.registry import FILTER_IMAGE, reference, weights_of
 from nnvvc.models.restoration import RestorationFilter, load_restoration
+from nnvvc.models.threads import lone_threads
 from nnvvc.picture import Chroma, Picture, PictureFormat
 
 STILL_TILE = 1152
@@ -54,18 +57,36 @@ class PeopleFilter:
         self._state = FilterState(used.number, self._adaptable.count, size, conceal)
         self._change: Change | None = None
 
-    def __call__(self, found: Placed) -> Picture:
-        """Filter one picture, of `decoded`'s size or padded. Raises StreamError for damaged messages."""
+    def job(self, found: Placed) -> Callable[[], Picture]:
+        """What filters one picture, of `decoded`'s size or padded, in any thread.
+
+        Raises StreamError for damaged messages.
+        """
         on, change = self._state.follow(found.facts)
         if not on or (change is not None and change.off is not None and change.off.all()):
-            return to_picture(*to_tensors(found.picture, self._decoded), self.target)
-        planes = planes_among(found, self._decoded)
+            return partial(self._unfiltered, found.picture)
         if change is not self._change:
             self._change = change
             self._model = self._adaptable.model if change is None else changed(self._adaptable, change)
-        off = None if change is None else change.off
-        filtered = filtered_planes(self._model, planes, self._key_qp, found.all_layers, off)
-        return to_picture(*filtered, self.target)
+        return partial(self._filtered, found, self._model, None if change is None else change.off)
+
+    def _unfiltered(self, picture: Picture) -> Picture:
+        return to_picture(*to_tensors(picture, self._decoded), self.target)
+
+    def _filtered(self, found: Placed, model: RestorationFilter, off: BlockMap | None) -> Picture:
+        planes = planes_among(found, self._decoded)
+        return to_picture(*filtered_planes(model, planes, self._key_qp, found.all_layers, off), self.target)
+
+
+def filtered_pictures(
+    apply: PeopleFilter, shown: Iterable[Placed], threads: int
+) -> Generator[Picture, None, None]:
+    """All of them, in their order, as many at once as there are threads. Raises StreamError."""
+    with (
+        lone_threads(threads) as pool,
+        closing(side_by_side(map(apply.job, shown), pool, threads)) as pictures,
+    ):
+        yield from pictures
 
 
 class StillFilter:

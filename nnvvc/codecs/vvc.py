@@ -278,14 +278,15 @@ def for_people(
 ) -> DecodedVideo:
     """Decoded pictures through the filter for people. order: has seen their units. Raises UnknownModel."""
     from nnvvc.codecs.neighbours import placed
-    from nnvvc.codecs.people_filter import PeopleFilter
+    from nnvvc.codecs.people_filter import PeopleFilter, filtered_pictures
 
     source = header.source.picture
     target = replace(source, bit_depth=CODED_BIT_DEPTH) if options.coded else source
     conceal = notes.append if options.conceal else None
     apply = PeopleFilter(used, source, target, key_qp, conceal)
-    shown = map(apply, placed((picture, order.next()) for picture in pictures))
-    return DecodedVideo(replace(header.source, picture=target), shown, notes)
+    shown = placed((picture, order.next()) for picture in pictures)
+    filtered = filtered_pictures(apply, shown, options.threads)
+    return DecodedVideo(replace(header.source, picture=target), filtered, notes)
 
 
 def _size(unit: AccessUnit) -> CodedSize:

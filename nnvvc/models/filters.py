@@ -93,6 +93,11 @@ def condition(qp: Tensor, scale: Tensor, layer: Tensor | None = None) -> Tensor:
     return torch.stack(given, 1)
 
 
+def added(y: Tensor, x: Tensor) -> Tensor:
+    """Their sum, in the place of `y`, which nobody else needs: large new tensors take longer than adding."""
+    return y.to(x.dtype).add_(x)
+
+
 class ConditionalConv(nn.Module):
     """A convolution whose bias is affine in the condition."""
 
@@ -120,7 +125,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.second(F.leaky_relu(self.first(x), self.leak, inplace=True))
-        return F.leaky_relu(x + y, self.leak, inplace=True)
+        return F.leaky_relu(added(y, x), self.leak, inplace=True)
 
 
 class Branch(nn.Module):

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from nnvvc.errors import UnknownModel
-from nnvvc.models.filters import ConditionalConv, ResidualBlock, aligned
+from nnvvc.models.filters import ConditionalConv, ResidualBlock, added, aligned
 from nnvvc.models.restoration_loops import blended_by, seen_by
 from nnvvc.models.tap_shapes import CLIPS
 from nnvvc.models.taps import Taps
@@ -129,7 +129,7 @@ def seen(luma: Tensor, chroma: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def blended(luma: Tensor, weights: Tensor, step: Tensor) -> Tensor:
-    """What neighbours add, (N, 1, H, W), in steps: their differences to the picture, clipped at both CLIPS.
+    """What neighbours add, (N, 1, H, W): their differences to the picture, clipped at CLIPS quantiser steps.
 
     luma: as for `differences`. weights: (N, len(CLIPS) * neighbours, ceil(H / 4), ceil(W / 4)), or more; all
     neighbours for one clip, then for the next.
@@ -139,9 +139,9 @@ def blended(luma: Tensor, weights: Tensor, step: Tensor) -> Tensor:
         given = zip(luma.numpy(), weights.float().numpy(), step.flatten().tolist(), strict=True)
         found = np.stack([blended_by(*one, CLIPS, BLENDED) for one in given])
         return torch.from_numpy(found)[:, None]
-    apart = (luma[:, 1:] - luma[:, :1]) / step
+    apart = luma[:, 1:] - luma[:, :1]
     spread = weights.float().repeat_interleave(BLENDED, 2).repeat_interleave(BLENDED, 3)
-    clipped = torch.cat([apart.clamp(-c, c) for c in CLIPS], 1)
+    clipped = torch.cat([apart.clamp(-c * step, c * step) for c in CLIPS], 1)
     return (spread[..., :height, :width] * clipped).sum(1, keepdim=True)
 
 
@@ -190,14 +190,14 @@ class RestorationFilter(nn.Module):
             given = torch.cat((given, beside(layers[:, 1:])), 1)
         residual, weights = self.residual(padded, padded_chroma, step, given)
         residual = residual.float() * (OUTPUT_UNIT * step)
-        added = F.pixel_shuffle(residual[:, :4], 2)[..., :height, :width]
+        change = F.pixel_shuffle(residual[:, :4].contiguous(), 2)[..., :height, :width]
         if weights is not None:
             # In full precision: differences of samples have more bits than bfloat16.
             with torch.autocast(luma.device.type, enabled=False):
-                added = added + step * blended(luma, weights, step)
+                change += blended(luma, weights, step)
                 if not self.training and not self.taps.idle:
-                    added = added + self.taps(luma, added, step, layers[:, 0])
-        return luma[:, :1] + added, chroma + residual[:, 4:, :rows, :columns]
+                    change = change + self.taps(luma, change, step, layers[:, 0])
+        return change.add_(luma[:, :1]), chroma + residual[:, 4:, :rows, :columns]
 
     def residual(
         self, luma: Tensor, chroma: Tensor, step: Tensor, given: Tensor
@@ -211,12 +211,12 @@ class RestorationFilter(nn.Module):
             near, rest = seen(planes, chroma.float(), step)
             x0 = self.enter(near, given)
             if self.config.neighbours:
-                x0 = x0 + self.far(rest)
+                x0 += self.far(rest)
             x0 = self._active(x0)
         x1 = self.blocks1(self._active(self.down1(x0, given)))
         x2 = self.blocks2(self._active(self.down2(x1, given)))
-        y1 = self.blocks3(self._active(x1 + F.pixel_shuffle(self.up1(x2, given), 2)))
-        y0 = self.blocks4(self._active(x0 + F.pixel_shuffle(self.up0(y1, given), 2)))
+        y1 = self.blocks3(self._active(added(F.pixel_shuffle(self.up1(x2, given), 2), x1)))
+        y0 = self.blocks4(self._active(added(F.pixel_shuffle(self.up0(y1, given), 2), x0)))
         return self.head(y0), self.blend(y1, given) if self.config.neighbours else None
 
     def _active(self, x: Tensor) -> Tensor:

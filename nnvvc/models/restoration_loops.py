@@ -5,7 +5,7 @@ planes in between, which take longer than the network's convolutions.
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -30,11 +30,11 @@ def seen_by(
     return result, others
 
 
-@njit(parallel=True, fastmath=True, cache=True)
+@njit(fastmath=True, nogil=True, cache=True)
 def _sums(luma: Array, chroma: Array, reach: int, sums: Array) -> None:
     """Of the samples along the row, up to `reach` away; luma's are means of four."""
     _, rows, columns = chroma.shape
-    for y in prange(rows):
+    for y in range(rows):
         row = np.zeros(columns + 2 * reach, np.float32)
         for plane in range(3):
             if plane == 0:
@@ -52,7 +52,7 @@ def _sums(luma: Array, chroma: Array, reach: int, sums: Array) -> None:
                     total[x] += row[x + k]
 
 
-@njit(parallel=True, fastmath=True, cache=True)
+@njit(fastmath=True, nogil=True, cache=True)
 def _fill(
     luma: Array,
     chroma: Array,
@@ -66,7 +66,7 @@ def _fill(
 ) -> None:
     _, rows, columns = chroma.shape
     near = result.shape[2]
-    for y in prange(rows):
+    for y in range(rows):
         first, end = max(0, y - reach), min(rows, y + reach + 1)
         means = np.zeros((3, columns), np.float32)
         for plane in range(3):
@@ -98,21 +98,21 @@ def _fill(
 
 
 def blended_by(luma: Array, weights: Array, step: float, clips: tuple[float, ...], side: int) -> Array:
-    """(H, W), float32, in steps: what the neighbours of one picture add, each with a weight per block.
+    """(H, W), float32: what the neighbours of one picture add, each with a weight per block.
 
-    luma: as for `seen_by`. weights: (len(clips) * neighbours, blocks, blocks), float32. clips: in steps.
-    side: of blocks.
+    luma, step: as for `seen_by`. weights: (len(clips) * neighbours, blocks, blocks), float32. clips: in
+    steps. side: of blocks.
     """
     result = np.zeros(luma.shape[1:], np.float32)
-    _blend(luma, weights, np.float32(1 / step), np.array(clips, np.float32), side, result)
+    _blend(luma, weights, np.array(clips, np.float32) * np.float32(step), side, result)
     return result
 
 
-@njit(parallel=True, fastmath=True, cache=True)
-def _blend(luma: Array, weights: Array, scale: np.float32, clips: Array, side: int, result: Array) -> None:
+@njit(fastmath=True, nogil=True, cache=True)
+def _blend(luma: Array, weights: Array, clips: Array, side: int, result: Array) -> None:
     height, width = result.shape
     neighbours = len(luma) - 1
-    for block_row in prange(-(-height // side)):
+    for block_row in range(-(-height // side)):
         spread = np.empty((len(weights), width), np.float32)
         for k in range(len(weights)):
             for x in range(width):
@@ -124,5 +124,5 @@ def _blend(luma: Array, weights: Array, scale: np.float32, clips: Array, side: i
                 for c in range(len(clips)):
                     limit, weight = clips[c], spread[c * neighbours + n]
                     for x in range(width):
-                        apart = (there[x] - own[x]) * scale
+                        apart = there[x] - own[x]
                         total[x] += weight[x] * min(max(apart, -limit), limit)

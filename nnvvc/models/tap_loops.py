@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 from numpy.typing import NDArray
 
 from nnvvc.models.tap_shapes import ALONG, AROUND, BLOCK, CLIPS, DISTANCES, GRID, NEXT, REACH
@@ -31,11 +31,11 @@ def add_taps(
     return result
 
 
-@njit(parallel=True, fastmath=True, cache=True)
+@njit(fastmath=True, nogil=True, cache=True)
 def _clip(planes: Array, bound: np.float32, wide: Array) -> None:
     """Sums of the clipped differences to both neighbours, with a sample more on all sides."""
     height, width = planes.shape[1:]
-    for row in prange(height + 2):
+    for row in range(height + 2):
         y = min(max(row - 1, 0), height - 1)
         own = planes[0, y]
         for n in range(len(wide)):
@@ -48,7 +48,7 @@ def _clip(planes: Array, bound: np.float32, wide: Array) -> None:
             out[width + 1] = out[width]
 
 
-@njit(parallel=True, fastmath=True, cache=True)
+@njit(fastmath=True, nogil=True, cache=True)
 def _run(
     planes: Array,
     own: Array,
@@ -62,7 +62,7 @@ def _run(
 ) -> None:
     height, width = residual.shape
     # Over contiguous rows, which compilers make vector instructions of: weights are spread out first.
-    for block_row in prange(classes.shape[0]):
+    for block_row in range(classes.shape[0]):
         w = np.empty((weights.shape[1], width), np.float32)
         for k in range(weights.shape[1]):
             for x in range(width):

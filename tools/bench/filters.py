@@ -3,8 +3,8 @@
     python -m tools.bench.filters [CLIP] [--qp 32] [--frames 33] [--threads 2]
 
 Codes the clip with VVenC `faster`, random access, at the scale that a filter is for, times FFmpeg's decoder
-and then the filter on some of its pictures, the best of several runs each. Prints JSON: milliseconds for a
-million luma samples of what comes out, and the ratio.
+and then the filter on some of its pictures (that for people on all of them), the best of several runs each.
+Prints JSON: milliseconds for a million luma samples of what comes out, and the ratio.
 """
 
 import argparse
@@ -17,12 +17,13 @@ from pathlib import Path
 
 import torch
 
-from nnvvc.codecs.neighbours import REACH, Placing
+from nnvvc.codecs.neighbours import placed
 from nnvvc.codecs.neural_filter import NeuralFilter
 from nnvvc.codecs.output_order import PictureFacts
-from nnvvc.codecs.people_filter import PeopleFilter, StillFilter
+from nnvvc.codecs.people_filter import PeopleFilter, StillFilter, filtered_pictures
 from nnvvc.media import open_source
 from nnvvc.media.resample import resample
+from nnvvc.memory import keep_freed_memory
 from nnvvc.models import registry
 from nnvvc.models.filters import load_filter
 from nnvvc.models.precision import has_bfloat16
@@ -33,7 +34,7 @@ from tools.bench.image_speed import best
 from tools.content import clip as made_clip
 
 FILTERED = 3
-"""Pictures of the clip that are filtered."""
+"""Pictures of the clip that are filtered, where one has nothing to do with the others."""
 
 
 def decoded(clip: Sequence[Picture], qp: int, threads: int) -> tuple[list[Picture], float]:
@@ -45,32 +46,36 @@ def decoded(clip: Sequence[Picture], qp: int, threads: int) -> tuple[list[Pictur
 
 
 def filters(
-    full: Picture, small: Picture, scale: Fraction, qp: int
-) -> dict[str, Callable[[Picture], Picture]]:
-    """Those for pictures coded at `scale`. full, small: a picture as the source has it, and as coded."""
+    full: Picture, coded: Sequence[Picture], scale: Fraction, qp: int, threads: int
+) -> dict[str, tuple[Callable[[], object], int]]:
+    """What filters pictures coded at `scale`, and how many. full: a picture as the source has it."""
     used = {n: registry.reference(n) for n in registry.FILES}
-    source, coded = full.format, small.format
-    found: dict[str, Callable[[Picture], Picture]] = {}
+    source, small = full.format, coded[0].format
+    found: dict[str, tuple[Callable[[], object], int]] = {}
+
+    def add(name: str, apply: Callable[[Picture], Picture]) -> None:
+        found[name] = lambda: [apply(p) for p in coded[:FILTERED]], FILTERED
+
     for name, number in (("machines", registry.FILTER_MACHINES), ("machines, video", registry.FILTER_VIDEO)):
         model = load_filter(registry.weights_of(used[number]))
-        found[name] = partial(NeuralFilter(model, coded, source, scale, qp), layer=3 * model.config.video)
+        layer = 3 * model.config.video
+        add(name, partial(NeuralFilter(model, small, source, scale, qp), layer=layer))
         if available():
-            eight = NeuralFilter(quantised(model), coded, source, scale, qp)
-            found[f"{name}, 8 bits"] = partial(eight, layer=3 * model.config.video)
+            add(
+                f"{name}, 8 bits",
+                partial(NeuralFilter(quantised(model), small, source, scale, qp), layer=layer),
+            )
     if scale == 1:
-        people, still = PeopleFilter(used[registry.FILTER_PEOPLE], coded, source, qp), StillFilter()
-        placing = Placing()
-        for _ in range(REACH):
-            placing.push(small, PictureFacts(3, ()))
-        found["people"] = partial(_in_order, people, placing)
-        found["people, image codec, exact"] = lambda p: still(p, qp)
+        facts = [PictureFacts(3 if number else 0, ()) for number in range(len(coded))]
+
+        def people() -> list[Picture]:
+            apply = PeopleFilter(used[registry.FILTER_PEOPLE], small, source, qp)
+            return list(filtered_pictures(apply, placed(zip(coded, facts, strict=True)), threads))
+
+        found["people"] = people, len(coded)
+        still = StillFilter()
+        add("people, image codec, exact", lambda p: still(p, qp))
     return found
-
-
-def _in_order(people: PeopleFilter, placing: Placing, picture: Picture) -> Picture:
-    """The picture that is REACH before it, filtered."""
-    (found,) = placing.push(picture, PictureFacts(3, ()))
-    return people(found)
 
 
 def main() -> None:
@@ -83,6 +88,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    keep_freed_memory()
     if args.clip is None:
         pictures = list(made_clip(PictureFormat(960, 540), args.frames))
     else:
@@ -99,8 +105,8 @@ def main() -> None:
         size = (int(fmt.width * scale), int(fmt.height * scale))
         coded, seconds = decoded([resample(p, *size) for p in full], args.qp, args.threads)
         found = {"decoding VVC": {"ms": round(1000 * seconds / millions, 2)}}
-        for name, apply in filters(full[0], coded[0], scale, args.qp).items():
-            taken = best(lambda: [apply(p) for p in coded[:FILTERED]])["wall"] / FILTERED  # noqa: B023
+        for name, (apply, count) in filters(full[0], coded, scale, args.qp, args.threads).items():
+            taken = best(apply)["wall"] / count
             found[name] = {
                 "ms": round(1000 * taken / millions, 1),
                 "ratio": round(taken / seconds, 1),
