@@ -187,20 +187,20 @@ def _fitted(
     before: State,
     seconds: float,
 ) -> Iterator[Fit]:
-    """The filter with the best update of several sizes, and the same where it does not make it worse."""
+    """The filter with the best update of several sizes, for every candidate, and the same where it does not
+    make it worse.
+    """
     start = np.zeros(fitting.count, np.float32)
     if before.change is not None:
         start = before.change.biases.copy()
-    candidates = fitting.candidates(samples, key_qp, start, seconds)
-    fits = (_rounded(fitting, samples, key_qp, bits, before, candidate) for candidate in candidates)
-    fit = max((fit for fit in fits if fit is not None), key=lambda fit: fit.worth(bits), default=None)
-    if fit is None:
-        return
-    # Until now some of its pictures, or none of them, were looked at.
-    judged = fitting.judged(samples, key_qp, fit.state.change)
-    fit = replace(fit, gain=judged.everywhere)
-    yield fit
-    yield from _where_it_helps(fitting, fit, judged)
+    for candidate in fitting.candidates(samples, key_qp, start, seconds):
+        fit = _rounded(fitting, samples, key_qp, bits, before, candidate)
+        if fit is not None:
+            # Until now some of its pictures, or none of them, were looked at, which flatters some candidates.
+            judged = fitting.judged(samples, key_qp, fit.state.change)
+            fit = replace(fit, gain=judged.everywhere)
+            yield fit
+            yield from _where_it_helps(fitting, fit, judged)
 
 
 def _where_it_helps(fitting: Fitting[Any], fit: Fit, judged: Judged) -> Iterator[Fit]:

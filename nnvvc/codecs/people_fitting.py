@@ -17,6 +17,7 @@ from nnvvc.entropy.block_map import BLOCK, BlockMap, map_shape
 from nnvvc.models.adaptable import Adaptable
 from nnvvc.models.registry import FILTER_PEOPLE
 from nnvvc.models.restoration import RestorationFilter
+from nnvvc.models.threads import lone_threads
 from nnvvc.picture import Chroma, Picture, PictureFormat
 
 RATE_PER_DECIBEL = 0.27
@@ -69,7 +70,10 @@ class PeopleFitting:
         qp = torch.tensor([float(key_qp)])
         model = self._adaptable.model if change is None else changed(self._adaptable, change)
         off = None if change is None else change.off
-        return [filtered_planes(model, (s.luma, s.chroma), qp, s.layers, off) for s in samples]
+        with lone_threads(torch.get_num_threads()) as pool:
+            return list(
+                pool.map(lambda s: filtered_planes(model, (s.luma, s.chroma), qp, s.layers, off), samples)
+            )
 
 
 def _by_bits(candidate: Candidate) -> Candidate:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from nnvvc.adapt.descent import Candidate
 from nnvvc.adapt.samples import Sample, decibels
 from nnvvc.api import decode_chunks, encode_frames
 from nnvvc.bitstream.demuxer import Demuxer
@@ -27,7 +28,13 @@ from nnvvc.entropy.small_numbers import encode_numbers
 from nnvvc.errors import DamagedStream, StreamError, ToolMissing
 from nnvvc.models import registry
 from nnvvc.models.adaptable import Adaptable
-from nnvvc.models.restoration import RestorationConfig, RestorationFilter, save_restoration
+from nnvvc.models.restoration import (
+    OUTPUT_UNIT,
+    RestorationConfig,
+    RestorationFilter,
+    quantiser_step,
+    save_restoration,
+)
 from nnvvc.options import DecodeOptions, EncodeOptions
 from nnvvc.picture import Picture, PictureFormat, VideoFormat
 from nnvvc.vvc.tools import Gop, VvcSettings, decoder
@@ -110,6 +117,20 @@ def test_a_group_gets_the_update_that_pays() -> None:
     # What is in force needs no message.
     again = best_fit(fitted(model), group, QP, Bits(400_000), fit.state, 0.0)
     assert again.update is None and again.gain == pytest.approx(fit.gain)
+
+
+def test_candidates_are_judged_by_pictures_not_by_what_they_promise(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, group = identity(), samples(0.02)
+    fitting = fitted(model)
+    bias = fitting._adaptable.places["head.bias"]
+    better, worse = (np.zeros(fitting.count, np.float32) for _ in range(2))
+    shift = 0.02 / float(quantiser_step(torch.tensor(QP)) * OUTPUT_UNIT)
+    better[bias][:4], worse[bias][:4] = shift, -shift
+    promising = [Candidate(better, lambda _: 0.1), Candidate(worse, lambda _: 10.0)]
+    monkeypatch.setattr(fitting, "candidates", lambda *_: promising)
+    fit = best_fit(fitting, group, QP, Bits(400_000), BEFORE, 1.0)
+    assert fit.update is not None and fit.gain > 0.2 * RATE_PER_DECIBEL
+    assert fit.state.change is not None and (fit.state.change.biases[bias][:4] > 0).all()
 
 
 def test_an_update_that_does_not_pay_is_not_sent() -> None:
