@@ -172,8 +172,8 @@ def announcement(used: ModelReference, scale: Fraction, updated: bool = False) -
 
 def _facts(used: ModelReference, scale: Fraction) -> tuple[int, float, int]:
     """Parameters, thousands of multiplications per luma sample, and pictures around the filtered one."""
+    from nnvvc.codecs.neighbours import KEYS_WITHIN
     from nnvvc.models import filters, restoration
-    from nnvvc.models.tap_shapes import DISTANCES
 
     model: nn.Module
     neighbours = 0
@@ -181,7 +181,7 @@ def _facts(used: ModelReference, scale: Fraction) -> tuple[int, float, int]:
         model = people = restoration.load_restoration(weights_of(used))
         kmac = restoration.kmac_per_pixel(people.config)
         # Of all that are spanned, a few are looked at.
-        neighbours = 2 * max(DISTANCES) if people.config.neighbours else 0
+        neighbours = 2 * KEYS_WITHIN if people.config.neighbours else 0
     else:
         model = machines = filters.load_filter(weights_of(used))
         kmac = filters.kmac_per_pixel(machines.config, filters.enlargement(scale))

@@ -5,7 +5,7 @@ group only, from its key picture to the next one.
 """
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -16,14 +16,33 @@ from nnvvc.media.motion import Flow, Target, motion, reduced, turned
 from nnvvc.models.tap_shapes import DISTANCES
 from nnvvc.picture import Picture, PictureFormat, Plane
 
-REACH = max(DISTANCES)
+KEYS_WITHIN = 31
+"""Pictures that key pictures are looked for within: SEI messages can tell of 64 input pictures at most."""
+
+
+def places(number: int, last: int, keys: Container[int]) -> list[tuple[int, int]]:
+    """Where the neighbours of a picture are, before and after it: at each of DISTANCES, or at the ends of its
+    group; in place of the farthest, the key pictures at those ends, where they are near enough. They are
+    coded best, and owe nothing to the pictures between them.
+
+    number, last: in the group, of the picture and of the last one. keys: numbers of key pictures.
+    """
+    found = [(max(0, number - d), min(last, number + d)) for d in DISTANCES]
+    before, after = found.pop()
+    if 0 in keys and number <= KEYS_WITHIN:
+        before = 0
+    if last in keys and last - number <= KEYS_WITHIN:
+        after = last
+    return [*found, (before, after)]
 
 
 class Pair:
-    """Two pictures of a group. The motion between them is estimated once, when a thread asks for it."""
+    """Two pictures of a group. shared: each is a neighbour of the other, not only the first of the second;
+    the motion between them is estimated once then, when a thread asks for it.
+    """
 
-    def __init__(self, first: Picture, second: Picture) -> None:
-        self.first, self.second = first, second
+    def __init__(self, first: Picture, second: Picture, shared: bool = True) -> None:
+        self.first, self.second, self._shared = first, second, shared
         self._lock = threading.Lock()
         self._flow: Flow | None = None
         self._rough: Flow | None = None
@@ -41,6 +60,8 @@ class Pair:
     def first_at_second(self, second: Target, cropped: PictureFormat) -> Plane:
         """The first's luma at the second's time."""
         first = _luma(self.first, cropped)
+        if not self._shared:
+            return second.compensated(first, motion(second.luma, first, second.bit_depth))
         with self._lock:
             if self._rough is None:
                 self._flow = motion(first, second.luma, second.bit_depth)
@@ -54,9 +75,8 @@ def _luma(picture: Picture, cropped: PictureFormat) -> Plane:
 
 @dataclass(frozen=True)
 class Placed:
-    """A decoded picture and what the stream says of it. before, after: it and its neighbours at each of
-    DISTANCES, or as far off as the ends of its group are; None where it is that end. layers: of those before
-    and after at each distance, see `PictureFacts`; negative where there is none.
+    """A decoded picture and what the stream says of it. before, after: it and its neighbours, see `places`;
+    None where there is none. layers: of those, see `PictureFacts`; negative where there is none.
     """
 
     picture: Picture
@@ -93,7 +113,7 @@ class Placing:
             self._add(picture, facts)
             found = self._rest(self._count - 1)
         self._add(picture, facts)
-        if self._count - self._number > REACH:
+        if self._count - self._number > KEYS_WITHIN:
             found.append(self._next())
         return found
 
@@ -113,21 +133,26 @@ class Placing:
 
     def _next(self) -> Placed:
         number, last = self._number, self._count - 1
-        places = [(max(0, number - d), min(last, number + d)) for d in DISTANCES]
-        before = [self._pair(first, number) for first, _ in places]
+        keys = [end for end in (0, last) if end in self._group and self._group[end][1].layer == 0]
+        beside = places(number, last, keys)
+        before = [self._pair(first, number, shared=False) for first, _ in beside]
         self._pairs = {key: pair for key, pair in self._pairs.items() if key[1] > number}
-        after = [self._pair(number, second) for _, second in places]
-        layers = [-1 if p == number else self._group[p][1].layer for pair in places for p in pair]
+        after = [self._pair(number, second, shared=True) for _, second in beside]
+        layers = [-1 if p == number else self._group[p][1].layer for pair in beside for p in pair]
         found = Placed(*self._group[number], tuple(before), tuple(after), tuple(layers))
-        self._group.pop(number - REACH, None)
+        oldest = number - max(DISTANCES) + 1
+        self._group = {
+            n: one for n, one in self._group.items() if n >= oldest or (n == 0 and number < KEYS_WITHIN)
+        }
         self._number += 1
         return found
 
-    def _pair(self, first: int, second: int) -> Pair | None:
+    def _pair(self, first: int, second: int, shared: bool) -> Pair | None:
+        """Both, shared if they are so already."""
         if first == second:
             return None
         if (first, second) not in self._pairs:
-            self._pairs[first, second] = Pair(self._group[first][0], self._group[second][0])
+            self._pairs[first, second] = Pair(self._group[first][0], self._group[second][0], shared)
         return self._pairs[first, second]
 
 
@@ -145,8 +170,8 @@ def beside(found: Placed, cropped: PictureFormat) -> list[Plane | None]:
     """
     target = Target(_luma(found.picture, cropped), found.picture.format.bit_depth)
     # The later first: who is at the one before this may still be at their motion.
-    after = {pair: pair.second_at_first(target, cropped) if pair else None for pair in found.after}
-    before = {pair: pair.first_at_second(target, cropped) if pair else None for pair in found.before}
+    after = {p: p.second_at_first(target, cropped) if p else None for p in dict.fromkeys(found.after)}
+    before = {p: p.first_at_second(target, cropped) if p else None for p in dict.fromkeys(found.before)}
     pairs = zip(found.before, found.after, strict=True)
     return [plane for earlier, later in pairs for plane in (before[earlier], after[later])]
 

@@ -3,12 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+import pytest
 import torch
 
+from nnvvc.codecs import neighbours
 from nnvvc.codecs.filter_planes import to_tensors
 from nnvvc.codecs.neighbours import Pair, Placed, placed, planes_among
 from nnvvc.codecs.output_order import PictureFacts
-from nnvvc.picture import Picture, PictureFormat
+from nnvvc.media.motion import Flow, motion
+from nnvvc.picture import Picture, PictureFormat, Plane
 from tools.content import clip
 
 FORMAT = PictureFormat(96, 80, 10)
@@ -44,6 +47,34 @@ def test_far_ones_end_where_the_group_does() -> None:
         *[(None, 5), (0, 6), (0, 7), (0, 8), (0, 9), (0, 10), (1, 11), (2, 12), (3, 13)],
         *[(4, 13), (5, 13), (6, 13), (7, 13), (None, 14), (13, None)],
     ]
+
+
+def test_the_farthest_are_key_pictures_that_are_near_enough() -> None:
+    far = order([0] + 31 * [3] + [0, 2], 2)
+    assert far[0] == (None, 16) and far[1] == (0, 32) and far[31] == (0, 32)
+    assert far[32:] == [(None, 33), (32, None)]
+    # One that ends without a key picture, and one that is too long for its middle.
+    assert order([0] + 19 * [3], 2)[1:4] == [(0, 17), (0, 18), (0, 19)]
+    far = order([0] + 49 * [3] + [0], 2)
+    assert far[17:21] == [(0, 33), (0, 34), (0, 50), (0, 50)]
+    assert far[31:34] == [(0, 50), (16, 50), (17, 50)]
+    assert order([0] + 70 * [3], 2)[40] == (24, 56)
+
+
+def test_motion_is_shared_by_pictures_that_see_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def counted(luma: Plane, other: Plane, bit_depth: int) -> Flow:
+        asked.append(None)
+        return motion(luma, other, bit_depth)
+
+    monkeypatch.setattr(neighbours, "motion", counted)
+    shown = pictures(9)
+    found = list(placed(zip(shown, map(PictureFacts, [0] + 7 * [3] + [0]), strict=True)))
+    for one in found:
+        planes_among(one, FORMAT)
+    # Next to each other; five off; and with the last and the first one, where they are further.
+    assert len(asked) == 8 + 3 + 7 + 5
 
 
 def test_their_layers_are_known() -> None:
