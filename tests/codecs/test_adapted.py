@@ -1,5 +1,7 @@
 """The filter for people that follows its content: choice, messages, streams, damage."""
 
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -256,6 +258,21 @@ def test_streams_play_everywhere_and_the_filter_is_followed(monkeypatch: pytest.
     plain = b"".join(join_annex_b(unit.vvc_nals()) for unit in Demuxer([stream]))
     for a, b in zip(off, decode_chunks([plain]), strict=True):
         assert all(np.array_equal(x, y) for x, y in zip(a.planes, b.planes, strict=True))
+
+
+def test_any_number_of_threads_gives_the_same_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream, _ = encoded(monkeypatch)
+    before = threading.active_count()
+    one, three = (list(decode_chunks([stream], DecodeOptions(threads=n))) for n in (1, 3))
+    for a, b in zip(one, three, strict=True):
+        assert all(np.array_equal(x, y) for x, y in zip(a.planes, b.planes, strict=True))
+    pictures = iter(decode_chunks([stream], DecodeOptions(threads=3)))
+    assert np.array_equal(next(pictures).planes[0], one[0].planes[0])
+    del pictures
+    deadline = time.monotonic() + 5
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() <= before
 
 
 def test_groups_that_are_cut_out_keep_their_filter(monkeypatch: pytest.MonkeyPatch) -> None:
