@@ -16,7 +16,7 @@ AROUND = tuple(
 
 DISTANCES = (1, 5, 16)
 """Of neighbours, in pictures. Near ones are copied from each other, with their errors; those far off know
-something new.
+something new, key pictures most: where they are near enough, they take the place of the farthest.
 """
 
 NEXT = ((0, 1), (1, 0), (1, 1), (1, -1))
