@@ -31,6 +31,9 @@ which the system clears each time.
 STILL_MARGIN = 96
 """Samples around a tile: more than the filter's answer depends on, so that tiles do not show at all."""
 
+AT_ONCE = 8
+"""Pictures that are filtered at once at most: each takes some 300 MiB for large ones."""
+
 
 class PeopleFilter:
     """Pictures have to come in output order.
@@ -81,10 +84,11 @@ class PeopleFilter:
 def filtered_pictures(
     apply: PeopleFilter, shown: Iterable[Placed], threads: int
 ) -> Generator[Picture, None, None]:
-    """All of them, in their order, as many at once as there are threads. Raises StreamError."""
+    """All of them, in their order, as many at once as there are threads, or AT_ONCE. Raises StreamError."""
+    count = min(threads, AT_ONCE)
     with (
-        lone_threads(threads) as pool,
-        closing(side_by_side(map(apply.job, shown), pool, threads)) as pictures,
+        lone_threads(count) as pool,
+        closing(side_by_side(map(apply.job, shown), pool, count)) as pictures,
     ):
         yield from pictures
 
