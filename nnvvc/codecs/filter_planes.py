@@ -64,9 +64,6 @@ def in_tiles(
     margin = filtering.MARGIN if margin is None else margin
     luma, chroma = planes
     height, width = luma.shape[2:]
-    if height <= tile[0] and width <= tile[1]:
-        size, half = (up * height, up * width), tuple(up * side for side in chroma.shape[2:])
-        return [(y[..., : size[0], : size[1]], c[..., : half[0], : half[1]]) for y, c in apply(luma, chroma)]
     results = [
         (
             luma.new_empty((1, 1, up * height, up * width)),

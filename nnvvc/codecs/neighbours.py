@@ -37,8 +37,8 @@ def places(number: int, last: int, keys: Container[int]) -> list[tuple[int, int]
 
 
 class Pair:
-    """Two pictures of a group. shared: each is a neighbour of the other, not only the first of the second;
-    the motion between them is estimated once then, when a thread asks for it.
+    """Two pictures of a group. shared: the first sees the second, which may see it too; the motion between
+    them is estimated once then, when a thread asks for it. Otherwise only the second sees the first.
     """
 
     def __init__(self, first: Picture, second: Picture, shared: bool = True) -> None:
@@ -165,8 +165,8 @@ def placed(pictures: Iterable[tuple[Picture, PictureFacts]]) -> Iterator[Placed]
 
 
 def beside(found: Placed, cropped: PictureFormat) -> list[Plane | None]:
-    """Luma of the pictures before and after at each of DISTANCES, cropped, as it looks at the picture's time;
-    None where there is none.
+    """Luma of the neighbours, cropped, as it looks at the picture's time: before and after, for each of
+    `places`; None where there is none.
     """
     target = Target(_luma(found.picture, cropped), found.picture.format.bit_depth)
     # The later first: who is at the one before this may still be at their motion.

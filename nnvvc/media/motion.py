@@ -103,7 +103,8 @@ class Target:
         xx = self._around(self._across * self._across) + STIFF
         yy = self._around(self._down * self._down) + STIFF
         xy = self._around(self._across * self._down)
-        self._inverse = tuple(term / (xx * yy - xy * xy) for term in (yy, -xy, xx))
+        determinant = xx * yy - xy * xy
+        self._inverse = yy / determinant, -xy / determinant, xx / determinant
 
     def compensated(self, other: Plane, flow: Flow) -> Plane:
         """Another picture's luma moved to where things are in this one. flow: from this picture to the other;

@@ -178,8 +178,8 @@ class PictureFilter(nn.Module):
             x0 = self._active(self.enter(x.float(), given))
         x1 = self.blocks1(self._active(self.down1(x0, given)))
         x2 = self.blocks2(self._active(self.down2(x1, given)))
-        y1 = self.blocks3(self._active(x1 + F.pixel_shuffle(self.up1(x2, given), 2)))
-        return self._active(x0 + F.pixel_shuffle(self.up0(y1, given), 2))
+        y1 = self.blocks3(self._active(added(F.pixel_shuffle(self.up1(x2, given), 2), x1)))
+        return self._active(added(F.pixel_shuffle(self.up0(y1, given), 2), x0))
 
     def forward(
         self,

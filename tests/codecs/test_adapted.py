@@ -124,7 +124,7 @@ def test_a_group_gets_the_update_that_pays() -> None:
 def test_candidates_are_judged_by_pictures_not_by_what_they_promise(monkeypatch: pytest.MonkeyPatch) -> None:
     model, group = identity(), samples(0.02)
     fitting = fitted(model)
-    bias = fitting._adaptable.places["head.bias"]
+    bias = Adaptable(model).places["head.bias"]
     better, worse = (np.zeros(fitting.count, np.float32) for _ in range(2))
     shift = 0.02 / float(quantiser_step(torch.tensor(QP)) * OUTPUT_UNIT)
     better[bias][:4], worse[bias][:4] = shift, -shift
