@@ -3,8 +3,10 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 
 from nnvvc.codecs import filtering
 from nnvvc.picture import Picture, PictureFormat, Plane
@@ -21,14 +23,17 @@ def to_tensors(picture: Picture, cropped: PictureFormat) -> Planes:
     _, _, chroma_gain, middle = _levels(fmt)
     chroma = torch.stack([torch.from_numpy(p.astype("float32")) for p in picture.planes[1:]])
     chroma = chroma[:, : fmt.chroma_height, : fmt.chroma_width]
-    luma = luma_tensor(picture.planes[0][: fmt.height, : fmt.width], fmt)
+    luma = torch.empty(1, 1, fmt.height, fmt.width)
+    luma_into(luma[0, 0], picture.planes[0][: fmt.height, : fmt.width], fmt)
     return luma, ((chroma - middle) / chroma_gain)[None]
 
 
-def luma_tensor(luma: Plane, fmt: PictureFormat) -> torch.Tensor:
-    """(1, 1, H, W), 0..1 over the nominal range of the format."""
+def luma_into(result: torch.Tensor, luma: Plane | NDArray[np.float32], fmt: PictureFormat) -> None:
+    """Fills (H, W), 0..1 over the nominal range of the format."""
     offset, gain, _, _ = _levels(fmt)
-    return ((torch.from_numpy(luma.astype("float32")) - offset) / gain)[None, None]
+    there = result.numpy()
+    np.subtract(luma, np.float32(offset), out=there)
+    there *= np.float32(1 / gain)
 
 
 def to_picture(luma: torch.Tensor, chroma: torch.Tensor, target: PictureFormat) -> Picture:

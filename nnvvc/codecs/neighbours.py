@@ -4,17 +4,18 @@ Motion is estimated between decoded pictures, since decoders do not tell theirs.
 group only, from its key picture to the next one.
 """
 
-import threading
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from nnvvc.codecs.filter_planes import Planes, luma_tensor, to_tensors
+from nnvvc.codecs.filter_planes import Planes, luma_into, to_tensors
 from nnvvc.codecs.output_order import PictureFacts
-from nnvvc.media.motion import Flow, Target, motion, reduced, turned
+from nnvvc.media.motion import MOTION_DEPTH, Sight
 from nnvvc.models.tap_shapes import DISTANCES
-from nnvvc.picture import Picture, PictureFormat, Plane
+from nnvvc.picture import Picture, PictureFormat
 
 KEYS_WITHIN = 31
 """Pictures that key pictures are looked for within: SEI messages can tell of 64 input pictures at most."""
@@ -36,53 +37,16 @@ def places(number: int, last: int, keys: Container[int]) -> list[tuple[int, int]
     return [*found, (before, after)]
 
 
-class Pair:
-    """Two pictures of a group. shared: the first sees the second, which may see it too; the motion between
-    them is estimated once then, when a thread asks for it. Otherwise only the second sees the first.
-    """
-
-    def __init__(self, first: Picture, second: Picture, shared: bool = True) -> None:
-        self.first, self.second, self._shared = first, second, shared
-        self._lock = threading.Lock()
-        self._flow: Flow | None = None
-        self._rough: Flow | None = None
-
-    def second_at_first(self, first: Target, cropped: PictureFormat) -> Plane:
-        """The second's luma, cropped, as it looks at the first's time. first: its luma, as a target."""
-        second = _luma(self.second, cropped)
-        with self._lock:
-            flow, self._flow = self._flow, None
-            if flow is None:
-                flow = motion(first.luma, second, first.bit_depth)
-                self._rough = reduced(flow)
-        return first.compensated(second, flow)
-
-    def first_at_second(self, second: Target, cropped: PictureFormat) -> Plane:
-        """The first's luma at the second's time."""
-        first = _luma(self.first, cropped)
-        if not self._shared:
-            return second.compensated(first, motion(second.luma, first, second.bit_depth))
-        with self._lock:
-            if self._rough is None:
-                self._flow = motion(first, second.luma, second.bit_depth)
-                self._rough = reduced(self._flow)
-        return second.compensated(first, turned(self._rough, first.shape))
-
-
-def _luma(picture: Picture, cropped: PictureFormat) -> Plane:
-    return picture.planes[0][: cropped.height, : cropped.width]
-
-
 @dataclass(frozen=True)
 class Placed:
-    """A decoded picture and what the stream says of it. before, after: it and its neighbours, see `places`;
-    None where there is none. layers: of those, see `PictureFacts`; negative where there is none.
+    """A decoded picture and what the stream says of it. before, after: its neighbours, see `places`; None
+    where there is none. layers: of those, see `PictureFacts`; negative where there is none.
     """
 
     picture: Picture
     facts: PictureFacts
-    before: tuple[Pair | None, ...] = (None,) * len(DISTANCES)
-    after: tuple[Pair | None, ...] = (None,) * len(DISTANCES)
+    before: tuple[Picture | None, ...] = (None,) * len(DISTANCES)
+    after: tuple[Picture | None, ...] = (None,) * len(DISTANCES)
     layers: tuple[int, ...] = (-1,) * (2 * len(DISTANCES))
 
     @property
@@ -99,7 +63,6 @@ class Placing:
 
     def _begin(self) -> None:
         self._group: dict[int, tuple[Picture, PictureFacts]] = {}
-        self._pairs: dict[tuple[int, int], Pair] = {}
         self._count, self._number = 0, 0
 
     def push(self, picture: Picture, facts: PictureFacts) -> list[Placed]:
@@ -135,25 +98,16 @@ class Placing:
         number, last = self._number, self._count - 1
         keys = [end for end in (0, last) if end in self._group and self._group[end][1].layer == 0]
         beside = places(number, last, keys)
-        before = [self._pair(first, number, shared=False) for first, _ in beside]
-        self._pairs = {key: pair for key, pair in self._pairs.items() if key[1] > number}
-        after = [self._pair(number, second, shared=True) for _, second in beside]
-        layers = [-1 if p == number else self._group[p][1].layer for pair in beside for p in pair]
-        found = Placed(*self._group[number], tuple(before), tuple(after), tuple(layers))
+        others = [[None if p == number else self._group[p] for p in pair] for pair in beside]
+        before, after = (tuple(o and o[0] for o in side) for side in zip(*others, strict=True))
+        layers = tuple(-1 if o is None else o[1].layer for pair in others for o in pair)
+        found = Placed(*self._group[number], before, after, layers)
         oldest = number - max(DISTANCES) + 1
         self._group = {
             n: one for n, one in self._group.items() if n >= oldest or (n == 0 and number < KEYS_WITHIN)
         }
         self._number += 1
         return found
-
-    def _pair(self, first: int, second: int, shared: bool) -> Pair | None:
-        """Both, shared if they are so already."""
-        if first == second:
-            return None
-        if (first, second) not in self._pairs:
-            self._pairs[first, second] = Pair(self._group[first][0], self._group[second][0], shared)
-        return self._pairs[first, second]
 
 
 def placed(pictures: Iterable[tuple[Picture, PictureFacts]]) -> Iterator[Placed]:
@@ -164,23 +118,38 @@ def placed(pictures: Iterable[tuple[Picture, PictureFacts]]) -> Iterator[Placed]
     yield from placing.finish()
 
 
-def beside(found: Placed, cropped: PictureFormat) -> list[Plane | None]:
-    """Luma of the neighbours, cropped, as it looks at the picture's time: before and after, for each of
-    `places`; None where there is none.
+def beside(found: Placed, cropped: PictureFormat) -> list[NDArray[np.float32] | None]:
+    """Luma of the neighbours, cropped, as it looks at the picture's time, of 10 bits and not rounded: before
+    and after, for each of `places`; None where there is none.
     """
-    target = Target(_luma(found.picture, cropped), found.picture.format.bit_depth)
-    # The later first: who is at the one before this may still be at their motion.
-    after = {p: p.second_at_first(target, cropped) if p else None for p in dict.fromkeys(found.after)}
-    before = {p: p.first_at_second(target, cropped) if p else None for p in dict.fromkeys(found.before)}
-    pairs = zip(found.before, found.after, strict=True)
-    return [plane for earlier, later in pairs for plane in (before[earlier], after[later])]
+    own = _sight(found.picture, cropped)
+    moved: dict[int, NDArray[np.float32]] = {}
+    result: list[NDArray[np.float32] | None] = []
+    for pair in zip(found.before, found.after, strict=True):
+        for other in pair:
+            if other is not None and id(other) not in moved:
+                sight = _sight(other, cropped)
+                moved[id(other)] = sight.moved(own.motion(sight))
+            result.append(None if other is None else moved[id(other)])
+    return result
+
+
+def _sight(picture: Picture, cropped: PictureFormat) -> Sight:
+    return Sight(picture.planes[0][: cropped.height, : cropped.width], picture.format.bit_depth)
 
 
 def planes_among(found: Placed, cropped: PictureFormat) -> Planes:
     """As `to_tensors`, but luma (1, 1 + 2 * len(DISTANCES), H, W): the picture's, then those `beside` it, or
     its own again where there is none.
     """
-    luma, chroma = to_tensors(found.picture, cropped)
-    fmt = replace(cropped, bit_depth=found.picture.format.bit_depth)
-    planes = [luma if plane is None else luma_tensor(plane, fmt) for plane in beside(found, cropped)]
-    return torch.cat((luma, *planes), 1), chroma
+    own, chroma = to_tensors(found.picture, cropped)
+    others = beside(found, cropped)
+    fmt = replace(cropped, bit_depth=MOTION_DEPTH)
+    luma = torch.empty(1, 1 + len(others), *own.shape[2:])
+    luma[:, 0] = own[:, 0]
+    for number, plane in enumerate(others, 1):
+        if plane is None:
+            luma[:, number] = own[:, 0]
+        else:
+            luma_into(luma[0, number], plane, fmt)
+    return luma, chroma

@@ -1,142 +1,143 @@
-"""Motion between pictures: dense inverse search (Kroeger et al., ECCV 2016) and bicubic samples.
+"""Motion between pictures, and pictures moved along it: for what decoders do not tell.
 
-A filter's business, not a codec's: nothing is predicted from it, so other versions of the library may differ
-in the last bit.
+Blocks are matched from a small size of the pictures to the full one. At each size they look around, follow
+the slopes of the samples (Lucas and Kanade, IJCAI 1981) and take over what blocks beside them found; at full
+size they are settled at half their distance. It is a filter's business, not a codec's: nothing is predicted
+from it, so that processors may differ in the last bit.
 """
-
-from functools import lru_cache
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from nnvvc.media import motion_loops as loops
 from nnvvc.picture import Plane
 
-SMALLEST = 48
-"""Sides of pictures below which motion is not estimated."""
+MOTION_DEPTH = 10
+"""Bits of the samples here."""
 
-FINE = 352 * 288
-"""Samples of pictures up to which motion is estimated at full size, otherwise at half: what moves in small
-pictures is small, and they cost little.
-"""
+STEP = 8
+"""Samples from block to block; half of that in the end."""
 
-COARSE = 4
-"""A motion is turned round at a size smaller by this."""
+SMALLEST = 36
+"""Shorter side of the sizes that are halved no more."""
 
-ROUNDS = 3
+REACH = (4, 2, 1)
+"""Samples that are searched at the smallest size, at those between, and at full size."""
 
-SETTLED = 8
-"""Side of the blocks whose motion is settled, samples."""
+PRICE = 2.0
+"""Of a sample away from where a larger size's vector leads, in mean differences of samples of 10 bits."""
 
-SPREAD = 2.0
-"""Of what is around a block, in blocks, standard deviation."""
+BIAS = 0.7
+"""Mean difference that a vector may fit worse by than another one which blocks beside it have."""
 
-DIFFERENT = 60
+FLOOR = 4.0
+"""Mean differences below this are all alike: they are noise."""
+
+DIFFERENT = 100.0
 """Differences of samples of 10 bits above which they are taken for other things."""
 
-STIFF = 100
+STIFF = 200.0
 """Mean square of slopes, in samples of 10 bits, at which a block is moved half as far as they say."""
 
-Flow = NDArray[np.float32]
-"""(height, width, 2): columns and rows from a sample to where it is in the other picture."""
+SPREAD = 8.0
+"""Of what blocks go by besides their own samples when they follow slopes, in samples, standard deviation."""
+
+Vectors = NDArray[np.float32]
+"""(rows, columns, 2): columns and rows, in samples, from a block to where it is in another picture."""
+
+_SHARES = np.arange(loops.FRACTIONS)[:, None] / loops.FRACTIONS
+_DISTANCES = np.arange(1 - loops.TAPS // 2, loops.TAPS // 2 + 1) - _SHARES
+_LANCZOS = np.sinc(_DISTANCES) * np.sinc(_DISTANCES / (loops.TAPS // 2))
+_TAPS = (_LANCZOS / _LANCZOS.sum(1, keepdims=True)).astype(np.float32)
+"""What a sample between others is made of."""
 
 
-def motion(luma: Plane, other: Plane, bit_depth: int) -> Flow:
-    """From a picture to another one; of one size, uint16, of `bit_depth`. No motion where they are small."""
-    if min(luma.shape) < SMALLEST:
-        return np.zeros((*luma.shape, 2), np.float32)
-    shift = max(0, bit_depth - 8)
-    own, from_there = ((plane >> shift).astype(np.uint8) for plane in (luma, other))
-    # Between the library's "ultrafast" and "medium", with fewer patches and steps: `Target` does the rest.
-    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
-    search.setFinestScale(0 if luma.size <= FINE else 1)
-    search.setPatchStride(6)
-    search.setGradientDescentIterations(8)
-    search.setVariationalRefinementIterations(2)
-    found: Flow = search.calc(own, from_there, None)  # type: ignore[call-overload]
-    return found
+class Level:
+    """A picture at one size, as `motion_loops` has planes. luma: (height, width), float32, 10 bits."""
+
+    def __init__(self, luma: NDArray[np.float32]) -> None:
+        self.size = luma.shape
+        before, after = loops.EDGE, loops.EDGE + loops.BEYOND
+        plane = cv2.copyMakeBorder(luma, before, after, before, after, cv2.BORDER_REPLICATE)
+        self.samples, self.pitch = plane.reshape(-1), plane.shape[1]
+        self._slopes: dict[int, NDArray[np.float32]] = {}
+
+    def blocks(self, step: int) -> tuple[int, int]:
+        """Rows and columns of blocks, `step` apart."""
+        return -(-self.size[0] // step), -(-self.size[1] // step)
+
+    def slopes(self, step: int) -> NDArray[np.float32]:
+        """(rows, columns, 3): products of slopes around each block, xx, xy and yy."""
+        if step not in self._slopes:
+            found = loops.slopes(self.samples, self.pitch, step, *self.blocks(step))
+            self._slopes[step] = _around(found, SPREAD / step)
+            self._slopes[step][..., ::2] += STIFF
+        return self._slopes[step]
 
 
-def reduced(flow: Flow) -> Flow:
-    """What is kept of a motion to turn it round: it is smooth. Smaller by COARSE, in samples of that size."""
-    height, width = flow.shape[:2]
-    size = -(-width // COARSE), -(-height // COARSE)
-    scale = np.array([size[0] / width, size[1] / height], np.float32)
-    small: Flow = cv2.resize(flow, size, interpolation=cv2.INTER_AREA).astype(np.float32)
-    return small * scale
+class Sight:
+    """A picture as motion sees it: its luma at all sizes, each half the one before, the full one first.
 
-
-def turned(rough: Flow, shape: tuple[int, ...]) -> Flow:
-    """The motion back, about: estimating it takes as long as the first time, this a fourth.
-
-    rough: `reduced` from a motion. shape: height and width.
+    luma: uint16, of `bit_depth`.
     """
-    places = _grid(*rough.shape[:2])
-    back: Flow = -rough
-    for _ in range(ROUNDS):
-        there = places + back
-        back = -cv2.remap(rough, there, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
-    scale = np.array([shape[1] / rough.shape[1], shape[0] / rough.shape[0]], np.float32)
-    found: Flow = cv2.resize(back * scale, shape[::-1], interpolation=cv2.INTER_LINEAR).astype(np.float32)
-    return found
-
-
-class Target:
-    """A picture that others are moved to: luma, uint16, of `bit_depth`."""
 
     def __init__(self, luma: Plane, bit_depth: int) -> None:
-        self.luma, self.bit_depth = luma, bit_depth
-        self._most = np.uint16((1 << bit_depth) - 1)
-        if min(luma.shape) >= SMALLEST:
-            self._look()
+        samples = luma.astype(np.float32)
+        if bit_depth != MOTION_DEPTH:
+            samples *= 2.0 ** (MOTION_DEPTH - bit_depth)
+        self.levels = [Level(samples)]
+        while min(samples.shape) > SMALLEST:
+            height, width = samples.shape
+            half = cv2.resize(samples, (-(-width // 2), -(-height // 2)), interpolation=cv2.INTER_AREA)
+            samples = half.astype(np.float32, copy=False)
+            self.levels.append(Level(samples))
 
-    def _look(self) -> None:
-        """Where its samples tell motion, of every second row and column: slopes, and what blocks of them add
-        up to.
-        """
-        edged = cv2.copyMakeBorder(self.luma, 1, 2, 1, 2, cv2.BORDER_REPLICATE).astype(np.float32)
-        self._own = edged[1:-2:2, 1:-2:2]
-        # Differences of samples are twice the slope.
-        self._unit = np.float32(2.0 ** (10 - self.bit_depth))
-        self._across = (edged[1:-2:2, 2:-1:2] - edged[1:-2:2, :-3:2]) * (self._unit / 2)
-        self._down = (edged[2:-1:2, 1:-2:2] - edged[:-3:2, 1:-2:2]) * (self._unit / 2)
-        xx = self._around(self._across * self._across) + STIFF
-        yy = self._around(self._down * self._down) + STIFF
-        xy = self._around(self._across * self._down)
-        determinant = xx * yy - xy * xy
-        self._inverse = yy / determinant, -xy / determinant, xx / determinant
+    def motion(self, other: "Sight") -> Vectors:
+        """From blocks of this picture, STEP / 2 apart, to another one of the same size."""
+        vectors = np.zeros((*self.levels[-1].blocks(STEP), 2), np.float32)
+        sizes = zip(self.levels[::-1], other.levels[::-1], strict=True)
+        for number, (own, there) in enumerate(sizes):
+            if number:
+                vectors = _finer(2 * vectors, own.blocks(STEP))
+            planes = own.samples, there.samples, own.pitch, own.size
+            full = own is self.levels[0]
+            reach = REACH[0] if number == 0 else REACH[1 + full]
+            loops.search(*planes, STEP, vectors, reach, np.float32(PRICE))
+            if not full:
+                loops.spread(*planes, STEP, vectors, np.float32(BIAS))
+            _follow(own, there, vectors, STEP)
+        vectors = loops.averaged(*planes, STEP, vectors, np.float32(FLOOR))
+        vectors = _finer(vectors, own.blocks(STEP // 2))
+        _follow(own, there, vectors, STEP // 2)
+        loops.spread(*planes, STEP // 2, vectors, np.float32(BIAS))
+        return vectors
 
-    def compensated(self, other: Plane, flow: Flow) -> Plane:
-        """Another picture's luma moved to where things are in this one. flow: from this picture to the other;
-        what moves goes one step further, to where the samples themselves are most alike, at full size (Lucas
-        and Kanade, IJCAI 1981), since motion at half size misses sharp detail by a part of a sample.
-        """
-        if min(other.shape) < SMALLEST:
-            return other
-        places = flow + _grid(*other.shape)
-        apart = (self._own - _moved(other, np.ascontiguousarray(places[::2, ::2]))) * self._unit
-        np.clip(apart, -DIFFERENT, DIFFERENT, out=apart)
-        x, y = self._around(self._across * apart), self._around(self._down * apart)
-        xx, xy, yy = self._inverse
-        step = np.clip(np.stack((xx * x + xy * y, xy * x + yy * y), 2), -1, 1)
-        places += cv2.resize(step, other.shape[::-1], interpolation=cv2.INTER_LINEAR)
-        return np.minimum(_moved(other, places), self._most)
-
-    def _around(self, products: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Their mean around each block."""
-        blocks = [-(-side // SETTLED) for side in self.luma.shape[::-1]]
-        means = cv2.resize(products, blocks, interpolation=cv2.INTER_AREA)
-        return cv2.GaussianBlur(means, (0, 0), SPREAD).astype(np.float32, copy=False)
+    def moved(self, vectors: Vectors) -> NDArray[np.float32]:
+        """Its luma, of MOTION_DEPTH, not rounded, as it looks in the picture that the vectors are from."""
+        level, step = self.levels[0], STEP // 2
+        height, width = level.size
+        result = np.zeros([(blocks + 4) * step for blocks in vectors.shape[:2]], np.float32)
+        plane = level.samples, level.pitch, level.size
+        loops.moved(*plane, step, vectors, _TAPS, loops.WINDOW, result.reshape(-1))
+        return result[2 * step :, 2 * step :][:height, :width]
 
 
-def _moved(luma: Plane, places: Flow) -> Plane:
-    """Samples of a picture at places in it."""
-    found: Plane = cv2.remap(luma, places, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
-    return found
+def _follow(own: Level, other: Level, vectors: Vectors, step: int) -> None:
+    """Moves the vectors to where samples are most alike, by a sample at most."""
+    planes = own.samples, other.samples, own.pitch, own.size
+    leads = loops.leads(*planes, step, vectors, np.float32(DIFFERENT))
+    loops.follow(vectors, own.slopes(step), _around(leads, SPREAD / step), np.float32(1))
 
 
-@lru_cache(maxsize=8)
-def _grid(height: int, width: int) -> Flow:
-    """Column and row of every sample."""
-    rows, columns = np.mgrid[:height, :width].astype(np.float32)
-    return np.stack((columns, rows), 2)
+def _around(blocks: NDArray[np.float32], spread: float) -> NDArray[np.float32]:
+    """Their means around each. spread: standard deviation, in blocks."""
+    side = 2 * round(2 * spread) + 1
+    return cv2.GaussianBlur(blocks, (side, side), spread).astype(np.float32, copy=False)
+
+
+def _finer(vectors: Vectors, blocks: tuple[int, int]) -> Vectors:
+    """Those of blocks half as far apart."""
+    rows, columns = vectors.shape[:2]
+    found = cv2.resize(vectors, (2 * columns, 2 * rows), interpolation=cv2.INTER_LINEAR)
+    return np.ascontiguousarray(found[: blocks[0], : blocks[1]])

@@ -110,8 +110,14 @@ class ConditionalConv(nn.Module):
         nn.init.zeros_(self.bias.weight)
 
     def forward(self, x: Tensor, given: Tensor) -> Tensor:
+        bias = self.bias(given)
+        if len(x) == 1:
+            # Added by the convolution itself: another pass over a large picture is not free.
+            assert self.conv.bias is not None
+            total = self.conv.bias + bias[0]
+            return F.conv2d(x, self.conv.weight, total, self.conv.stride, self.conv.padding)
         y: Tensor = self.conv(x)
-        return y.add_(self.bias(given)[:, :, None, None])
+        return y.add_(bias[:, :, None, None])
 
 
 class ResidualBlock(nn.Module):
@@ -225,8 +231,21 @@ def aligned(luma: Tensor, chroma: Tensor) -> tuple[Tensor, Tensor]:
     height, width = luma.shape[2:]
     rows, columns = chroma.shape[2:]
     down, right = -height % ALIGNMENT, -width % ALIGNMENT
-    beside = (0, (width + right) // 2 - columns, 0, (height + down) // 2 - rows)
-    return F.pad(luma, (0, right, 0, down), mode="replicate"), F.pad(chroma, beside, mode="replicate")
+    half = (height + down) // 2 - rows, (width + right) // 2 - columns
+    return _repeated(luma, down, right), _repeated(chroma, *half)
+
+
+def _repeated(planes: Tensor, down: int, right: int) -> Tensor:
+    """With their last row `down` times more, and their last column `right` times: as `F.pad` does, which
+    takes ten times as long.
+    """
+    if not (down or right):
+        return planes
+    if right:
+        planes = torch.cat((planes, planes[..., -1:].expand(-1, -1, -1, right)), 3)
+    if down:
+        planes = torch.cat((planes, planes[..., -1:, :].expand(-1, -1, down, -1)), 2)
+    return planes
 
 
 def enlargement(scale: Fraction) -> int:

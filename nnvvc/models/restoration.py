@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from nnvvc.errors import UnknownModel
-from nnvvc.models.filters import ConditionalConv, ResidualBlock, added, aligned
+from nnvvc.models.filters import ConditionalConv, ResidualBlock, aligned
 from nnvvc.models.restoration_loops import blended_by, seen_by
 from nnvvc.models.tap_shapes import CLIPS
 from nnvvc.models.taps import Taps
@@ -145,6 +145,39 @@ def blended(luma: Tensor, weights: Tensor, step: Tensor) -> Tensor:
     return (spread[..., :height, :width] * clipped).sum(1, keepdim=True)
 
 
+def of_samples(layer: nn.Conv2d, x: Tensor) -> Tensor:
+    """What a convolution of single samples gives, but for its bias: as a product of matrices, it is fast with
+    one thread too.
+    """
+    return F.linear(x.permute(0, 2, 3, 1), layer.weight.flatten(1)).permute(0, 3, 1, 2)
+
+
+class EnlargingConv(ConditionalConv):
+    """A convolution of single samples, for four each at twice the size, as `pixel_shuffle` has them."""
+
+    def __init__(self, inputs: int, outputs: int, conditions: int) -> None:
+        super().__init__(inputs, 4 * outputs, 1, conditions=conditions)
+
+    def forward(self, x: Tensor, given: Tensor, skip: Tensor) -> Tensor:  # type: ignore[override]
+        """Their sum with skip, (N, outputs, H, W). x: (N, inputs, H / 2, W / 2). All have channels last where
+        they are to be fast.
+        """
+        count, outputs, height, width = skip.shape
+        # Samples beside each other last but for channels, so that whole rows of these are added.
+        weight = self.conv.weight.reshape(outputs, 4, -1).transpose(0, 1).flatten(0, 1)
+        assert self.conv.bias is not None
+        bias = (self.conv.bias + self.bias(given)).reshape(count, outputs, 4).transpose(1, 2)
+        shape = count, height // 2, width // 2, 2, 2, outputs
+        if count == 1:
+            parts = F.linear(x.permute(0, 2, 3, 1), weight, bias.flatten()).reshape(shape)
+        else:
+            parts = F.linear(x.permute(0, 2, 3, 1), weight).reshape(shape)
+            parts = parts + bias.reshape(count, 1, 1, 2, 2, outputs)
+        parts = parts.transpose(2, 3)
+        total = skip.permute(0, 2, 3, 1).reshape(parts.shape) + parts
+        return total.reshape(count, height, width, outputs).permute(0, 3, 1, 2)
+
+
 class RestorationFilter(nn.Module):
     def __init__(self, config: RestorationConfig) -> None:
         super().__init__()
@@ -164,9 +197,9 @@ class RestorationFilter(nn.Module):
         self.blocks1 = nn.Sequential(*(ResidualBlock(w1, config.leak) for _ in range(b1 // 2)))
         self.down2 = ConditionalConv(w1, w2, stride=2, conditions=given)
         self.blocks2 = nn.Sequential(*(ResidualBlock(w2, config.leak) for _ in range(b2)))
-        self.up1 = ConditionalConv(w2, 4 * w1, 1, conditions=given)
+        self.up1 = EnlargingConv(w2, w1, given)
         self.blocks3 = nn.Sequential(*(ResidualBlock(w1, config.leak) for _ in range(b1 - b1 // 2)))
-        self.up0 = ConditionalConv(w1, 4 * w0, 1, conditions=given)
+        self.up0 = EnlargingConv(w1, w0, given)
         self.blocks4 = nn.Sequential(*(ResidualBlock(w0, config.leak) for _ in range(b0)))
         self.head = nn.Conv2d(w0, 6, 3, 1, 1)
         nn.init.normal_(self.head.weight, std=0.01)
@@ -211,13 +244,17 @@ class RestorationFilter(nn.Module):
             near, rest = seen(planes, chroma.float(), step)
             x0 = self.enter(near, given)
             if self.config.neighbours:
-                x0 += self.far(rest)
+                x0 = x0 + of_samples(self.far, rest)
             x0 = self._active(x0)
         x1 = self.blocks1(self._active(self.down1(x0, given)))
         x2 = self.blocks2(self._active(self.down2(x1, given)))
-        y1 = self.blocks3(self._active(added(F.pixel_shuffle(self.up1(x2, given), 2), x1)))
-        y0 = self.blocks4(self._active(added(F.pixel_shuffle(self.up0(y1, given), 2), x0)))
-        return self.head(y0), self.blend(y1, given) if self.config.neighbours else None
+        y1 = self.blocks3(self._active(self.up1(x2, given, x1)))
+        y0 = self.blocks4(self._active(self.up0(y1, given, x0)))
+        if not self.config.neighbours:
+            return self.head(y0), None
+        assert self.blend.conv.bias is not None
+        bias = self.blend.conv.bias + self.blend.bias(given)
+        return self.head(y0), of_samples(self.blend.conv, y1) + bias[:, :, None, None]
 
     def _active(self, x: Tensor) -> Tensor:
         return F.leaky_relu(x, self.config.leak, inplace=True)

@@ -76,19 +76,28 @@ def _fill(
             for x in range(columns):
                 means[plane, x] /= counts[x] * (end - first)
         out = result[y]
-        for phase in range(4):
-            own = luma[0, 2 * y + phase // 2]
+        above, below = luma[0, 2 * y], luma[0, 2 * y + 1]
+        for x in range(columns):
+            mean = means[0, x] + np.float32(0.5)
+            out[x, 0] = (above[2 * x] - mean) * scale
+            out[x, 1] = (above[2 * x + 1] - mean) * scale
+            out[x, 2] = (below[2 * x] - mean) * scale
+            out[x, 3] = (below[2 * x + 1] - mean) * scale
+        for n in range(1, len(luma)):
+            other, next_other = luma[n, 2 * y], luma[n, 2 * y + 1]
+            at = 9 + 4 * (n - 1)
+            seen = out if at < near else others[y]
+            at = at if at < near else at - near
             for x in range(columns):
-                value = own[2 * x + phase % 2] - np.float32(0.5)
-                out[x, phase] = (value - means[0, x]) * scale
-            for n in range(1, len(luma)):
-                there = luma[n, 2 * y + phase // 2]
-                at = 9 + 4 * (n - 1) + phase
-                seen = out if at < near else others[y]
-                at = at if at < near else at - near
-                for x in range(columns):
-                    apart = (there[2 * x + phase % 2] - own[2 * x + phase % 2]) * scale
-                    seen[x, at] = min(max(apart, -limit), limit)
+                # All four before the first is kept: the compiler does not know that they stay as they are.
+                a = (other[2 * x] - above[2 * x]) * scale
+                b = (other[2 * x + 1] - above[2 * x + 1]) * scale
+                c = (next_other[2 * x] - below[2 * x]) * scale
+                d = (next_other[2 * x + 1] - below[2 * x + 1]) * scale
+                seen[x, at] = min(max(a, -limit), limit)
+                seen[x, at + 1] = min(max(b, -limit), limit)
+                seen[x, at + 2] = min(max(c, -limit), limit)
+                seen[x, at + 3] = min(max(d, -limit), limit)
         for plane in range(2):
             for x in range(columns):
                 out[x, 4 + plane] = (chroma[plane, y, x] - means[1 + plane, x]) * scale

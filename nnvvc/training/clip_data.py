@@ -144,7 +144,10 @@ def code_clip(make: Callable[[], Sequence[Picture]], folder: Path, name: str, qp
 def _beside(found: Placed) -> list[NDArray[np.uint16]]:
     """Of each patch of a picture, in the order of `patches_of`: luma of its neighbours at DISTANCES."""
     own = found.picture.planes[0]
-    planes = [own if plane is None else plane for plane in beside(found, found.picture.format)]
+    planes = [
+        own if plane is None else plane.round().clip(0, 1023).astype(np.uint16)
+        for plane in beside(found, found.picture.format)
+    ]
     height, width = own.shape
     return [
         np.concatenate([p[y : y + PATCH, x : x + PATCH].ravel() for p in planes])

@@ -6,12 +6,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from nnvvc.codecs import neighbours
 from nnvvc.codecs.filter_planes import to_tensors
-from nnvvc.codecs.neighbours import Pair, Placed, placed, planes_among
+from nnvvc.codecs.neighbours import Placed, placed, planes_among
 from nnvvc.codecs.output_order import PictureFacts
-from nnvvc.media.motion import Flow, motion
-from nnvvc.picture import Picture, PictureFormat, Plane
+from nnvvc.media.motion import Sight, Vectors
+from nnvvc.picture import Picture, PictureFormat
 from tools.content import clip
 
 FORMAT = PictureFormat(96, 80, 10)
@@ -28,8 +27,8 @@ def order(layers: Sequence[int], at: int = 0) -> list[tuple[int | None, int | No
     found = placed((p, PictureFacts(layer)) for p, layer in zip(shown, layers, strict=True))
     return [
         (
-            None if f.before[at] is None else number[id(f.before[at].first)],  # type: ignore[union-attr]
-            None if f.after[at] is None else number[id(f.after[at].second)],  # type: ignore[union-attr]
+            None if f.before[at] is None else number[id(f.before[at])],
+            None if f.after[at] is None else number[id(f.after[at])],
         )
         for f in found
     ]
@@ -61,20 +60,20 @@ def test_the_farthest_are_key_pictures_that_are_near_enough() -> None:
     assert order([0] + 70 * [3], 2)[40] == (24, 56)
 
 
-def test_motion_is_shared_by_pictures_that_see_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_motion_to_a_neighbour_is_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
+    motion = Sight.motion
 
-    def counted(luma: Plane, other: Plane, bit_depth: int) -> Flow:
+    def counted(own: Sight, other: Sight) -> Vectors:
         asked.append(None)
-        return motion(luma, other, bit_depth)
+        return motion(own, other)
 
-    monkeypatch.setattr(neighbours, "motion", counted)
+    monkeypatch.setattr(Sight, "motion", counted)
     shown = pictures(9)
     found = list(placed(zip(shown, map(PictureFacts, [0] + 7 * [3] + [0]), strict=True)))
-    for one in found:
-        planes_among(one, FORMAT)
-    # Next to each other; five off; and with the last and the first one, where they are further.
-    assert len(asked) == 8 + 3 + 7 + 5
+    planes_among(found[2], FORMAT)
+    # Both next to it; the first one, which five off is too; seven, and the last one.
+    assert len(asked) == 2 + 1 + 2
 
 
 def test_their_layers_are_known() -> None:
@@ -88,9 +87,7 @@ def test_their_layers_are_known() -> None:
 def test_planes_hold_the_neighbours_or_the_picture_itself() -> None:
     first, second = pictures(2)
     cropped = replace(FORMAT, width=90, height=70)
-    luma, chroma = planes_among(
-        Placed(first, PictureFacts(1), (None,) * 3, (Pair(first, second), None, None)), cropped
-    )
+    luma, chroma = planes_among(Placed(first, PictureFacts(1), (None,) * 3, (second, None, None)), cropped)
     own, own_chroma = to_tensors(first, cropped)
     assert luma.shape == (1, 7, 70, 90) and torch.equal(chroma, own_chroma)
     assert torch.equal(luma[:, :1], own) and torch.equal(luma[:, 1:2], own)

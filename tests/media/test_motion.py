@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from nnvvc.media.motion import Target, motion, reduced, turned
+from nnvvc.media.motion import MOTION_DEPTH, Sight
 from nnvvc.picture import Plane
 
 
@@ -17,43 +19,68 @@ def scene(width: int, height: int) -> tuple[Plane, Plane]:
     return own, other
 
 
-@pytest.mark.parametrize("back", [False, True])
+def waves(width: int, height: int, off: float, bit_depth: int) -> Plane:
+    """Shown `off` samples further to the left."""
+    y, x = np.mgrid[:height, :width].astype(np.float64)
+    drawn = 512 + 200 * np.sin((x + off) / 3) + 200 * np.cos((y + x + off) / 4)
+    return (drawn * 2.0 ** (bit_depth - 10)).round().astype(np.uint16)
+
+
 @pytest.mark.parametrize("size", [(96, 80), (101, 67), (400, 290)])
-def test_motion_is_followed_and_turned(size: tuple[int, int], back: bool) -> None:
+def test_motion_is_followed(size: tuple[int, int]) -> None:
     own, other = scene(*size)
-    if back:
-        flow, target, given = turned(reduced(motion(own, other, 10)), own.shape), other, own
-    else:
-        flow, target, given = motion(own, other, 10), own, other
-    moved = Target(target, 10).compensated(given, flow)
-    assert moved.shape == target.shape and moved.dtype == np.uint16 and moved.max() <= 1023
-    before, after = (np.abs(p.astype(int) - target)[8:-8, 8:-8].mean() for p in (given, moved))
-    assert after < 0.5 * before
-    assert flow[8:-8, 8:-8, 0].mean() == pytest.approx(2 if back else -2, abs=0.5)
-
-
-def test_small_pictures_are_left_where_they_are() -> None:
-    own, other = scene(31, 17)
-    assert np.array_equal(Target(own, 10).compensated(other, motion(own, other, 10)), other)
-    assert not turned(reduced(motion(own, other, 10)), own.shape).any()
+    sight = Sight(other, 10)
+    vectors = Sight(own, 10).motion(sight)
+    moved = sight.moved(vectors)
+    assert moved.shape == own.shape and moved.dtype == np.float32
+    before, after = (np.abs(p.astype(float) - own)[8:-8, 8:-8].mean() for p in (other, moved))
+    assert after < 0.2 * before
+    assert np.median(vectors[..., 0]) == pytest.approx(-2, abs=0.1)
+    assert np.median(vectors[..., 1]) == pytest.approx(0, abs=0.1)
 
 
 @pytest.mark.parametrize("bit_depth", [8, 10, 12])
 @pytest.mark.parametrize("size", [(96, 80), (101, 67)])
-def test_motion_is_settled(size: tuple[int, int], bit_depth: int) -> None:
-    """A motion that is a part of a sample off comes nearer, at any depth."""
-    width, height = size
-    y, x = np.mgrid[:height, :width].astype(np.float64)
-    draw = lambda off: 512 + 200 * np.sin((x + off) / 3) + 200 * np.cos((y + x + off) / 4)  # noqa: E731
-    own, other = ((draw(off) * 2.0 ** (bit_depth - 10)).round().astype(np.uint16) for off in (0, 0.5))
-    still = np.zeros((height, width, 2), np.float32)
-    moved = Target(own, bit_depth).compensated(other, still)
-    before, after = (np.abs(p.astype(int) - own)[8:-8, 8:-8].mean() for p in (other, moved))
-    assert moved.shape == own.shape and after < 0.3 * before
+@pytest.mark.parametrize("off", [0.5, 3.25, -11])
+def test_parts_of_samples_are_found(size: tuple[int, int], bit_depth: int, off: float) -> None:
+    own, other = waves(*size, 0, bit_depth), Sight(waves(*size, off, bit_depth), bit_depth)
+    moved = other.moved(Sight(own, bit_depth).motion(other)) * 2.0 ** (bit_depth - MOTION_DEPTH)
+    before = np.abs(waves(*size, off, bit_depth).astype(float) - own)[16:-16, 16:-16].mean()
+    assert np.abs(moved - own)[16:-16, 16:-16].mean() < 0.2 * before
 
 
-def test_motion_stays_where_nothing_tells_it() -> None:
-    """Flat pictures do not, whatever their light."""
+def test_what_moves_apart_is_followed_apart() -> None:
+    ground, _ = scene(160, 128)
+    thing, _ = scene(64, 48)
+    thing = 1023 - thing
+    own, other = ground.copy(), ground.copy()
+    own[40:88, 48:112], other[40:88, 57:121] = thing, thing
+    sight = Sight(other, 10)
+    vectors = Sight(own, 10).motion(sight)
+    # Blocks are 4 samples apart.
+    assert np.median(vectors[12:20, 14:26, 0]) == pytest.approx(9, abs=0.1)
+    assert np.abs(np.median(vectors[:8], (0, 1))).max() < 0.1
+
+
+@settings(max_examples=40, deadline=None)
+@given(width=st.integers(1, 90), height=st.integers(1, 90), seed=st.integers(0, 9))
+def test_any_size_has_a_motion(width: int, height: int, seed: int) -> None:
+    """Vectors stay where the edge is, and what does not move comes back as it was."""
+    rng = np.random.default_rng(seed)
+    own, other = (rng.integers(0, 1024, (height, width)).astype(np.uint16) for _ in range(2))
+    there = Sight(other, 10)
+    vectors = Sight(own, 10).motion(there)
+    assert vectors.shape == (-(-height // 4), -(-width // 4), 2) and np.isfinite(vectors).all()
+    moved = there.moved(vectors)
+    assert moved.shape == own.shape and np.isfinite(moved).all() and np.abs(moved).max() < 2048
+    assert np.allclose(there.moved(np.zeros_like(vectors)), other, atol=1e-3)
+    wild = np.where(rng.random(vectors.shape) < 0.5, -1e6, 1e6).astype(np.float32)
+    assert np.isfinite(there.moved(wild)).all()
+
+
+def test_flat_pictures_tell_no_motion() -> None:
     flat = np.full((80, 96), 500, np.uint16)
-    flow = np.zeros((80, 96, 2), np.float32)
-    assert np.array_equal(Target(flat, 10).compensated(flat + 300, flow), flat + 300)
+    there = Sight(flat + 300, 10)
+    vectors = Sight(flat, 10).motion(there)
+    assert not vectors.any()
+    assert np.allclose(there.moved(vectors), 800, atol=1e-3)

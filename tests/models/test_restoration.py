@@ -4,9 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from nnvvc.errors import UnknownModel
+from nnvvc.models.filters import ConditionalConv, aligned
 from nnvvc.models.restoration import (
+    EnlargingConv,
     RestorationConfig,
     RestorationFilter,
     blended,
@@ -57,21 +61,30 @@ def test_surroundings_of_flat_planes_leave_nothing() -> None:
 @pytest.mark.parametrize("neighbours", [0, 6])
 def test_the_count_of_multiplications_is_that_of_the_layers(neighbours: int) -> None:
     config = RestorationConfig(neighbours=neighbours)
-    counted = 64 * 64 * 2 * neighbours  # both clips of every neighbour
-
-    def count(module: torch.nn.Conv2d, _: object, output: torch.Tensor) -> None:
-        counted_here = module.weight[0].numel() * output.numel()
-        nonlocal counted
-        counted += counted_here
-
     model = RestorationFilter(config)
-    for module in model.modules():
-        if isinstance(module, torch.nn.Conv2d):
-            module.register_forward_hook(count)
     luma, chroma = planes(64, 64)
-    model(luma.tile(1, 1 + neighbours, 1, 1), chroma, torch.tensor([30.0]), torch.ones(1, 1 + neighbours))
+    given = torch.tensor([30.0]), torch.ones(1, 1 + neighbours)
+    with FlopCounterMode(display=False) as counter:
+        model(luma.tile(1, 1 + neighbours, 1, 1), chroma, *given)
+        whole = counter.get_total_flops()
+        for module in model.modules():
+            if isinstance(module, ConditionalConv):
+                module.bias(torch.zeros(1, module.bias.in_features))
+    # Biases are products too, but not for each sample.
+    counted = (whole - (counter.get_total_flops() - whole)) / 2
+    counted += 64 * 64 * 2 * neighbours  # both clips of every neighbour
     assert counted / 64**2 / 1000 == pytest.approx(kmac_per_pixel(config))
     assert 4 <= kmac_per_pixel(RestorationConfig()) <= 6.1
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_enlarged_samples_are_those_of_a_pixel_shuffle(count: int) -> None:
+    torch.manual_seed(2)
+    layer = EnlargingConv(5, 3, conditions=4)
+    torch.nn.init.normal_(layer.bias.weight)
+    x, given, skip = torch.randn(count, 5, 4, 6), torch.randn(count, 4), torch.randn(count, 3, 8, 12)
+    expected = F.pixel_shuffle(ConditionalConv.forward(layer, x, given), 2) + skip
+    assert torch.allclose(layer(x, given, skip), expected, atol=1e-5)
 
 
 def test_saved_filters_come_back(tmp_path: Path) -> None:
@@ -115,3 +128,14 @@ def test_neighbours_can_take_the_place_of_the_picture() -> None:
     rows = (luma[:, :1] + blended(luma, weights, step))[0, 0]
     assert torch.allclose(rows[4:8], luma[0, 3, 4:8], atol=1e-6)
     assert torch.equal(rows[:4], luma[0, 0, :4])
+
+
+@pytest.mark.parametrize("size", [(16, 32), (17, 30), (2, 2), (50, 64)])
+def test_planes_are_aligned_as_by_padding(size: tuple[int, int]) -> None:
+    height, width = size
+    luma, chroma = planes(*size)
+    whole, whole_chroma = aligned(luma, chroma)
+    down, right = -height % 16, -width % 16
+    assert torch.equal(whole, F.pad(luma, (0, right, 0, down), mode="replicate"))
+    half = (0, (width + right) // 2 - chroma.shape[3], 0, (height + down) // 2 - chroma.shape[2])
+    assert torch.equal(whole_chroma, F.pad(chroma, half, mode="replicate"))
