@@ -18,8 +18,9 @@ from nnvvc.models.adaptable import Adaptable
 from nnvvc.models.exact_restoration import load_exact
 from nnvvc.models.filters import ALIGNMENT
 from nnvvc.models.precision import reduced_precision
+from nnvvc.models.quantised import fastest
 from nnvvc.models.registry import FILTER_IMAGE, reference, weights_of
-from nnvvc.models.restoration import RestorationFilter, load_restoration
+from nnvvc.models.restoration import PRECISE, RestorationFilter, load_restoration
 from nnvvc.models.threads import lone_threads
 from nnvvc.picture import Chroma, Picture, PictureFormat
 
@@ -52,7 +53,8 @@ class PeopleFilter:
         conceal: Callable[[str], None] | None = None,
     ) -> None:
         self._adaptable = Adaptable(load_restoration(weights_of(used)))
-        self._model = self._adaptable.model
+        self._base = fastest(self._adaptable.model, PRECISE)
+        self._model = self._base
         self.target = target
         self._decoded = decoded
         self._key_qp = torch.tensor([float(key_qp)])
@@ -70,7 +72,9 @@ class PeopleFilter:
             return partial(self._unfiltered, found.picture)
         if change is not self._change:
             self._change = change
-            self._model = self._adaptable.model if change is None else changed(self._adaptable, change)
+            self._model = self._base
+            if change is not None:
+                self._model = fastest(changed(self._adaptable, change), PRECISE)
         return partial(self._filtered, found, self._model, None if change is None else change.off)
 
     def _unfiltered(self, picture: Picture) -> Picture:

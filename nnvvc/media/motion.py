@@ -29,7 +29,7 @@ PRICE = 2.0
 """Of a sample away from where a larger size's vector leads, in mean differences of samples of 10 bits."""
 
 BIAS = 0.7
-"""Mean difference that a vector may fit worse by than another one which blocks beside it have."""
+"""Mean difference that the vector of a block beside has to fit better by."""
 
 FLOOR = 4.0
 """Mean differences below this are all alike: they are noise."""

@@ -114,18 +114,20 @@ def search(
 
 @njit(fastmath=True, nogil=True, cache=True)
 def spread(own: Array, other: Array, pitch: int, size: Any, step: int, vectors: Array, bias: Any) -> None:
-    """A block takes the vector of one beside it where it fits better, by more than `-bias`: down and to the
-    right, then back. Of two that fit alike, one that is shared is more likely to be motion.
+    """A block takes the vector of one beside it where that fits better, by more than `bias`: down and to the
+    right, then back.
     """
     rows, columns, _ = vectors.shape
+    apart = np.full((rows, columns), -1, np.float32)
     for way in range(2):
         back = -1 if way == 0 else 1
         for i in range(rows):
             row = i if way == 0 else rows - 1 - i
             for j in range(columns):
                 column = j if way == 0 else columns - 1 - j
+                place = row, column
                 u, v = vectors[row, column]
-                least = _F(-1)
+                least, better = apart[row, column], bias
                 for side in range(2):
                     r, c = (row + back, column) if side == 0 else (row, column + back)
                     if r < 0 or r >= rows or c < 0 or c >= columns:
@@ -134,10 +136,11 @@ def spread(own: Array, other: Array, pitch: int, size: Any, step: int, vectors: 
                     if abs(to_u - u) + abs(to_v - v) < _F(0.1):
                         continue
                     if least < 0:
-                        least = _apart(own, other, pitch, size, step, (row, column), u, v) - bias
-                    found = _apart(own, other, pitch, size, step, (row, column), to_u, to_v)
-                    if found < least:
-                        least, u, v = found, to_u, to_v
+                        least = _apart(own, other, pitch, size, step, place, u, v)
+                    found = _apart(own, other, pitch, size, step, place, to_u, to_v)
+                    if found < least - better:
+                        least, better, u, v = found, _F(0), to_u, to_v
+                apart[row, column] = least
                 vectors[row, column, 0], vectors[row, column, 1] = u, v
 
 
@@ -206,15 +209,15 @@ def leads(own: Array, other: Array, pitch: int, size: Any, step: int, vectors: A
             here, there = _N(y * pitch + x), _N((y + top) * pitch + x + left)
             across, down = _F(0), _F(0)
             for j in range(_WINDOW):
-                for i in range(_WINDOW):
-                    at = j + i * line
+                for i in range(_WINDOW // _N(2)):
+                    at = j + i * (line + line)
                     s, t = here + at, there + at
                     found = w00 * other[t] + w01 * other[t + _ONE]
                     found += w10 * other[t + line] + w11 * other[t + line + _ONE]
                     lack = min(max(own[s] - found, -most), most)
                     across += (own[s + _ONE] - own[s - _ONE]) * lack
                     down += (own[s + line] - own[s - line]) * lack
-            scale = _F(1 / (2 * WINDOW * WINDOW))
+            scale = _F(1 / (WINDOW * WINDOW))
             result[row, column, 0], result[row, column, 1] = across * scale, down * scale
     return result
 

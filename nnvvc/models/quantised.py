@@ -7,17 +7,19 @@ picture, so nothing is clipped and nothing has to be calibrated (dynamic quantis
 
 import copy
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nnvvc.models.exact import in_bands
 from nnvvc.models.filters import ConditionalConv, ResidualBlock
 from nnvvc.models.int8 import PackedConv
 from nnvvc.models.layers import WEIGHT_MAX
 from nnvvc.models.precision import has_bfloat16
+from nnvvc.models.quantised_loops import add_leaky, round_into
 
 ACTIVATION_MAX = 255
 
@@ -67,13 +69,24 @@ class QuantisedBlock(nn.Module):
         self.first, self.second = QuantisedConv(block.first), QuantisedConv(block.second)
 
     def forward(self, x: Tensor) -> Tensor:
-        inside = F.leaky_relu(self.first(x), self.leak) if self.leak else self.first(x, then="relu")
-        return F.leaky_relu_(self.second(inside).add_(x), self.leak)
+        x = x.contiguous(memory_format=torch.channels_last)
+        inside = F.leaky_relu_(self.first(x), self.leak) if self.leak else self.first(x, then="relu")
+        result: Tensor = self.second(inside).contiguous(memory_format=torch.channels_last)
+        add_leaky(_values(result), _values(x), np.float32(self.leak))
+        return result
 
 
 def rounded(x: Tensor, unit: float, zero: int) -> Tensor:
-    """x, (N, C, H, W), in steps of `unit` from `-zero * unit` on: uint8, laid out as x is."""
-    return in_bands(lambda t: (t * (1 / unit)).add_(zero + 0.5).clamp_(0, ACTIVATION_MAX).to(torch.uint8), x)
+    """x, (N, C, H, W), channels last, in steps of `unit` from `-zero * unit` on: uint8, laid out the same."""
+    result = torch.empty(x.shape, dtype=torch.uint8, memory_format=torch.channels_last)
+    round_into(_values(x), np.float32(1 / unit), np.float32(zero), _values(result))
+    return result
+
+
+def _values(x: Tensor) -> NDArray[Any]:
+    """All values of a tensor with channels last, as they lie in memory."""
+    found: NDArray[Any] = x.permute(0, 2, 3, 1).numpy().reshape(-1)
+    return found
 
 
 def quantised(network: Network, but: tuple[str, ...] = ("enter",)) -> Network:
@@ -111,6 +124,9 @@ def available() -> bool:
         return False
 
 
-def fastest(network: Network) -> Network:
-    """The network in the form that is fastest here: 8 bits, but for processors that multiply in bfloat16."""
-    return quantised(network) if not has_bfloat16() and available() else network
+def fastest(network: Network, but: tuple[str, ...] = ("enter",)) -> Network:
+    """The network in the form that is fastest here: 8 bits, but for processors that multiply in bfloat16.
+
+    but: see `quantised`.
+    """
+    return quantised(network, but) if not has_bfloat16() and available() else network

@@ -41,6 +41,9 @@ NEAR = 2
 CONDITIONS = 5
 """Of a picture, see `condition`."""
 
+PRECISE = ("enter", "far", "down1", "down2", "up1", "up0", "blocks4", "head", "blend", "taps")
+"""Parts that lose more by 8 bits than they save: all but the blocks at 1/4 and 1/8 of the resolution."""
+
 BLENDED = 4
 """Side of the blocks that neighbours are blended in with weights of their own, luma samples."""
 
@@ -128,21 +131,24 @@ def seen(luma: Tensor, chroma: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
     return planes[:, :near], planes[:, near:]
 
 
-def blended(luma: Tensor, weights: Tensor, step: Tensor) -> Tensor:
-    """What neighbours add, (N, 1, H, W): their differences to the picture, clipped at CLIPS quantiser steps.
+def blended(luma: Tensor, residual: Tensor, weights: Tensor, step: Tensor) -> Tensor:
+    """What is added to luma, (N, 1, H, W): a residual, and neighbours, by their differences to the picture,
+    clipped at CLIPS quantiser steps.
 
-    luma: as for `differences`. weights: (N, len(CLIPS) * neighbours, ceil(H / 4), ceil(W / 4)), or more; all
-    neighbours for one clip, then for the next.
+    luma: as for `differences`. residual: (N, 4, H / 2, W / 2), or more. weights: (N, len(CLIPS) * neighbours,
+    ceil(H / 4), ceil(W / 4)), or more; all neighbours for one clip, then for the next.
     """
     height, width = luma.shape[2:]
-    if luma.device.type == "cpu" and not weights.requires_grad:
-        given = zip(luma.numpy(), weights.float().numpy(), step.flatten().tolist(), strict=True)
+    weights = weights.float()
+    if luma.device.type == "cpu" and not (weights.requires_grad or residual.requires_grad):
+        given = zip(luma.numpy(), residual.numpy(), weights.numpy(), step.flatten().tolist(), strict=True)
         found = np.stack([blended_by(*one, CLIPS, BLENDED) for one in given])
         return torch.from_numpy(found)[:, None]
     apart = luma[:, 1:] - luma[:, :1]
-    spread = weights.float().repeat_interleave(BLENDED, 2).repeat_interleave(BLENDED, 3)
+    spread = weights.repeat_interleave(BLENDED, 2).repeat_interleave(BLENDED, 3)
     clipped = torch.cat([apart.clamp(-c * step, c * step) for c in CLIPS], 1)
-    return (spread[..., :height, :width] * clipped).sum(1, keepdim=True)
+    added = (spread[..., :height, :width] * clipped).sum(1, keepdim=True)
+    return F.pixel_shuffle(residual[:, :4], 2)[..., :height, :width] + added
 
 
 def of_samples(layer: nn.Conv2d, x: Tensor) -> Tensor:
@@ -223,11 +229,12 @@ class RestorationFilter(nn.Module):
             given = torch.cat((given, beside(layers[:, 1:])), 1)
         residual, weights = self.residual(padded, padded_chroma, step, given)
         residual = residual.float() * (OUTPUT_UNIT * step)
-        change = F.pixel_shuffle(residual[:, :4].contiguous(), 2)[..., :height, :width]
-        if weights is not None:
+        if weights is None:
+            change = F.pixel_shuffle(residual[:, :4].contiguous(), 2)[..., :height, :width]
+        else:
             # In full precision: differences of samples have more bits than bfloat16.
             with torch.autocast(luma.device.type, enabled=False):
-                change += blended(luma, weights, step)
+                change = blended(luma, residual, weights, step)
                 if not self.training and not self.taps.idle:
                     change = change + self.taps(luma, change, step, layers[:, 0])
         return change.add_(luma[:, :1]), chroma + residual[:, 4:, :rows, :columns]

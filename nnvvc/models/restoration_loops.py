@@ -106,28 +106,33 @@ def _fill(
                 out[x, 6 + plane] = means[plane, x]
 
 
-def blended_by(luma: Array, weights: Array, step: float, clips: tuple[float, ...], side: int) -> Array:
-    """(H, W), float32: what the neighbours of one picture add, each with a weight per block.
+def blended_by(
+    luma: Array, residual: Array, weights: Array, step: float, clips: tuple[float, ...], side: int
+) -> Array:
+    """(H, W), float32: a residual, and what the neighbours of one picture add, each with a weight per block.
 
-    luma, step: as for `seen_by`. weights: (len(clips) * neighbours, blocks, blocks), float32. clips: in
-    steps. side: of blocks.
+    luma, step: as for `seen_by`. residual: (4, H / 2, W / 2), of each four samples. weights: (len(clips) *
+    neighbours, blocks, blocks), float32. clips: in steps. side: of blocks.
     """
-    result = np.zeros(luma.shape[1:], np.float32)
-    _blend(luma, weights, np.array(clips, np.float32) * np.float32(step), side, result)
+    result = np.empty(luma.shape[1:], np.float32)
+    limits = np.array(clips, np.float32) * np.float32(step)
+    _blend(luma, residual.transpose(1, 2, 0), weights.transpose(1, 2, 0), limits, side, result)
     return result
 
 
 @njit(fastmath=True, nogil=True, cache=True)
-def _blend(luma: Array, weights: Array, clips: Array, side: int, result: Array) -> None:
+def _blend(luma: Array, residual: Array, weights: Array, clips: Array, side: int, result: Array) -> None:
     height, width = result.shape
     neighbours = len(luma) - 1
     for block_row in range(-(-height // side)):
-        spread = np.empty((len(weights), width), np.float32)
-        for k in range(len(weights)):
+        spread = np.empty((weights.shape[2], width), np.float32)
+        for k in range(len(spread)):
             for x in range(width):
-                spread[k, x] = weights[k, block_row, x // side]
+                spread[k, x] = weights[block_row, x // side, k]
         for y in range(block_row * side, min(height, (block_row + 1) * side)):
-            own, total = luma[0, y], result[y]
+            own, total, phase = luma[0, y], result[y], 2 * (y % 2)
+            for x in range(width):
+                total[x] = residual[y // 2, x // 2, phase + x % 2]
             for n in range(neighbours):
                 there = luma[1 + n, y]
                 for c in range(len(clips)):

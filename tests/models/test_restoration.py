@@ -113,10 +113,10 @@ def test_loops_see_what_planes_do(neighbours: int) -> None:
 
 def test_loops_blend_as_planes_do() -> None:
     torch.manual_seed(0)
-    luma, weights = torch.rand(2, 7, 30, 45), torch.randn(2, 12, 8, 12)
+    luma, weights, residual = torch.rand(2, 7, 30, 45), torch.randn(2, 12, 8, 12), torch.randn(2, 6, 16, 24)
     step = torch.tensor([0.1, 0.4])[:, None, None, None]
-    quick = blended(luma, weights, step)
-    slow = blended(luma, weights.requires_grad_(), step).detach()
+    quick = blended(luma, residual, weights, step)
+    slow = blended(luma, residual, weights.requires_grad_(), step).detach()
     assert quick.shape == (2, 1, 30, 45)
     assert torch.allclose(quick, slow, atol=1e-5)
 
@@ -125,7 +125,7 @@ def test_neighbours_can_take_the_place_of_the_picture() -> None:
     luma, step = torch.rand(1, 7, 16, 16), torch.ones(1, 1, 1, 1)
     weights = torch.zeros(1, 12, 4, 4)
     weights[:, 6 + 2, 1] = 1  # the third, clipped at the wider one
-    rows = (luma[:, :1] + blended(luma, weights, step))[0, 0]
+    rows = (luma[:, :1] + blended(luma, torch.zeros(1, 6, 8, 8), weights, step))[0, 0]
     assert torch.allclose(rows[4:8], luma[0, 3, 4:8], atol=1e-6)
     assert torch.equal(rows[:4], luma[0, 0, :4])
 
