@@ -42,7 +42,7 @@ def optimise(
     of what there is to gain, and biases alone go for the same.
     """
     rng = np.random.default_rng(seed)
-    errors = [errors_of(s, s.plain, s.chroma) for s in samples]
+    errors = [errors_of(s, *s.plain) for s in samples]
 
     def loss(change: Tensor) -> Tensor:
         chosen = rng.integers(len(samples), size=CROPS).tolist()

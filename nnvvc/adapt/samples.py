@@ -9,8 +9,8 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Sample:
-    """One decoded picture and its original, as filters take planes. luma: with its neighbours', for a filter
-    that sees them. layers: of the picture, and of those neighbours, see `RestorationFilter`.
+    """One decoded picture and its original, as filters take planes. luma, chroma: with its neighbours', for a
+    filter that sees them. layers: of the picture, and of those neighbours, see `RestorationFilter`.
     """
 
     luma: Tensor
@@ -25,9 +25,9 @@ class Sample:
         return self.layers[0]
 
     @property
-    def plain(self) -> Tensor:
-        """The picture's own luma."""
-        return self.luma[:, :1]
+    def plain(self) -> tuple[Tensor, Tensor]:
+        """The picture's own luma and chroma."""
+        return self.luma[:, :1], self.chroma[:, :2]
 
 
 def errors_of(sample: Sample, luma: Tensor, chroma: Tensor) -> tuple[float, float]:
@@ -41,7 +41,7 @@ def errors_of(sample: Sample, luma: Tensor, chroma: Tensor) -> tuple[float, floa
 def decibels(samples: Sequence[Sample], filtered: Sequence[tuple[Tensor, Tensor]]) -> float:
     """Luma PSNR that filtered planes gain over the samples' own, mean over the pictures, in decibels."""
     gains = [
-        10 * math.log10(errors_of(s, s.plain, s.chroma)[0] / errors_of(s, *planes)[0])
+        10 * math.log10(errors_of(s, *s.plain)[0] / errors_of(s, *planes)[0])
         for s, planes in zip(samples, filtered, strict=True)
     ]
     return sum(gains) / len(gains)

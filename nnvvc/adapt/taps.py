@@ -99,8 +99,8 @@ class NormalEquations:
         self, model: RestorationFilter, sample: Sample, filtered: torch.Tensor, step: torch.Tensor
     ) -> None:
         """filtered: luma that the filter makes of the sample without its taps."""
-        left, residual = sample.wanted - filtered, filtered - sample.plain
-        scale = (errors_of(sample, sample.plain, sample.chroma)[0] * left.numel()) ** -0.5
+        left, residual = sample.wanted - filtered, filtered - sample.plain[0]
+        scale = (errors_of(sample, *sample.plain)[0] * left.numel()) ** -0.5
         self._left += float((scale * left).square().sum())
         self._pictures += 1
         if not sample.layer:

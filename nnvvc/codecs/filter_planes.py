@@ -13,26 +13,36 @@ from nnvvc.picture import Picture, PictureFormat, Plane
 
 Planes = tuple[torch.Tensor, torch.Tensor]
 """Luma (1, 1, H, W), 0..1 over the nominal range, and chroma (1, 2, H / 2, W / 2), -0.5..0.5. Given to a
-filter that sees a picture's neighbours, theirs follow in luma's second dimension.
+filter that sees a picture's neighbours, theirs follow in the second dimension.
 """
 
 
 def to_tensors(picture: Picture, cropped: PictureFormat) -> Planes:
     """Of a 4:2:0 picture of any depth, cropped to the size of `cropped`, whose range it has."""
     fmt = replace(cropped, bit_depth=picture.format.bit_depth)
-    _, _, chroma_gain, middle = _levels(fmt)
-    chroma = torch.stack([torch.from_numpy(p.astype("float32")) for p in picture.planes[1:]])
-    chroma = chroma[:, : fmt.chroma_height, : fmt.chroma_width]
     luma = torch.empty(1, 1, fmt.height, fmt.width)
+    chroma = torch.empty(1, 2, fmt.chroma_height, fmt.chroma_width)
     luma_into(luma[0, 0], picture.planes[0][: fmt.height, : fmt.width], fmt)
-    return luma, ((chroma - middle) / chroma_gain)[None]
+    for result, plane in zip(chroma[0], picture.planes[1:], strict=True):
+        chroma_into(result, plane[: fmt.chroma_height, : fmt.chroma_width], fmt)
+    return luma, chroma
 
 
 def luma_into(result: torch.Tensor, luma: Plane | NDArray[np.float32], fmt: PictureFormat) -> None:
     """Fills (H, W), 0..1 over the nominal range of the format."""
     offset, gain, _, _ = _levels(fmt)
+    _into(result, luma, offset, gain)
+
+
+def chroma_into(result: torch.Tensor, chroma: Plane | NDArray[np.float32], fmt: PictureFormat) -> None:
+    """Fills (H / 2, W / 2), -0.5..0.5 over the nominal range of the format."""
+    _, _, gain, middle = _levels(fmt)
+    _into(result, chroma, middle, gain)
+
+
+def _into(result: torch.Tensor, plane: Plane | NDArray[np.float32], offset: float, gain: float) -> None:
     there = result.numpy()
-    np.subtract(luma, np.float32(offset), out=there)
+    np.subtract(plane, np.float32(offset), out=there)
     there *= np.float32(1 / gain)
 
 

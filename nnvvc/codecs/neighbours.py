@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nnvvc.codecs.filter_planes import Planes, luma_into, to_tensors
+from nnvvc.codecs.filter_planes import Planes, chroma_into, luma_into, to_tensors
 from nnvvc.codecs.output_order import PictureFacts
 from nnvvc.media.motion import MOTION_DEPTH, Sight
 from nnvvc.models.tap_shapes import DISTANCES
-from nnvvc.picture import Picture, PictureFormat
+from nnvvc.picture import Picture, PictureFormat, Plane
 
 KEYS_WITHIN = 31
 """Pictures that key pictures are looked for within: SEI messages can tell of 64 input pictures at most."""
@@ -118,38 +118,42 @@ def placed(pictures: Iterable[tuple[Picture, PictureFacts]]) -> Iterator[Placed]
     yield from placing.finish()
 
 
-def beside(found: Placed, cropped: PictureFormat) -> list[NDArray[np.float32] | None]:
-    """Luma of the neighbours, cropped, as it looks at the picture's time, of 10 bits and not rounded: before
-    and after, for each of `places`; None where there is none.
+def beside(found: Placed, cropped: PictureFormat) -> list[list[NDArray[np.float32]] | None]:
+    """Planes of the neighbours, cropped, as they look at the picture's time, of 10 bits and not rounded:
+    before and after, for each of `places`; None where there is none.
     """
-    own = _sight(found.picture, cropped)
-    moved: dict[int, NDArray[np.float32]] = {}
-    result: list[NDArray[np.float32] | None] = []
+    own = Sight(_planes(found.picture, cropped)[0], found.picture.format.bit_depth)
+    moved: dict[int, list[NDArray[np.float32]]] = {}
+    result: list[list[NDArray[np.float32]] | None] = []
     for pair in zip(found.before, found.after, strict=True):
         for other in pair:
             if other is not None and id(other) not in moved:
-                sight = _sight(other, cropped)
+                luma, *chroma = _planes(other, cropped)
+                sight = Sight(luma, other.format.bit_depth, chroma)
                 moved[id(other)] = sight.moved(own.motion(sight))
             result.append(None if other is None else moved[id(other)])
     return result
 
 
-def _sight(picture: Picture, cropped: PictureFormat) -> Sight:
-    return Sight(picture.planes[0][: cropped.height, : cropped.width], picture.format.bit_depth)
+def _planes(picture: Picture, cropped: PictureFormat) -> list[Plane]:
+    shapes = zip(picture.planes, cropped.plane_shapes, strict=True)
+    return [plane[:height, :width] for plane, (height, width) in shapes]
 
 
 def planes_among(found: Placed, cropped: PictureFormat) -> Planes:
-    """As `to_tensors`, but luma (1, 1 + 2 * len(DISTANCES), H, W): the picture's, then those `beside` it, or
-    its own again where there is none.
+    """As `to_tensors`, but of the picture, and then of those `beside` it, or its own again where there is
+    none: luma (1, 1 + neighbours, H, W), chroma (1, 2 * (1 + neighbours), H / 2, W / 2).
     """
-    own, chroma = to_tensors(found.picture, cropped)
+    own = to_tensors(found.picture, cropped)
     others = beside(found, cropped)
     fmt = replace(cropped, bit_depth=MOTION_DEPTH)
-    luma = torch.empty(1, 1 + len(others), *own.shape[2:])
-    luma[:, 0] = own[:, 0]
-    for number, plane in enumerate(others, 1):
-        if plane is None:
-            luma[:, number] = own[:, 0]
+    luma, chroma = (torch.empty(1, (1 + len(others)) * planes.shape[1], *planes.shape[2:]) for planes in own)
+    luma[:, :1], chroma[:, :2] = own
+    for number, planes in enumerate(others, 1):
+        if planes is None:
+            luma[:, number], chroma[:, 2 * number : 2 * number + 2] = own[0][:, 0], own[1]
         else:
-            luma_into(luma[0, number], plane, fmt)
+            luma_into(luma[0, number], planes[0], fmt)
+            for c, plane in enumerate(planes[1:]):
+                chroma_into(chroma[0, 2 * number + c], plane, fmt)
     return luma, chroma

@@ -142,10 +142,10 @@ def filtered_planes(
     layers: Sequence[int],
     off: BlockMap | None = None,
 ) -> Planes:
-    """Planes of one picture, filtered, but for the blocks where it is off. planes: with the neighbours' luma,
-    where the model takes it. layers: see `RestorationFilter`.
+    """Planes of one picture, filtered, but for the blocks where it is off. planes: with the neighbours',
+    where the model takes them. layers: see `RestorationFilter`.
     """
-    plain = planes[0][:, :1], planes[1]
+    plain = planes[0][:, :1], planes[1][:, :2]
     if off is not None and off.all():
         return plain
     given = torch.tensor([layers])

@@ -64,7 +64,7 @@ class PeopleFitting:
         if off.all() or not off.any():
             return Judged(everywhere)
         for sample, planes in zip(samples, filtered, strict=True):
-            turn_off(planes, (sample.plain, sample.chroma), off)
+            turn_off(planes, sample.plain, off)
         return Judged(everywhere, off, RATE_PER_DECIBEL * decibels(samples, filtered))
 
     def _filtered(self, samples: Sequence[Sample], key_qp: int, change: Change | None) -> list[Planes]:
@@ -96,7 +96,7 @@ def blocks_off(samples: Sequence[Sample], filtered: Sequence[Planes]) -> BlockMa
     columns, rows = -(-width // BLOCK), -(-height // BLOCK)
     total = torch.zeros(rows * BLOCK, columns * BLOCK)
     for sample, (luma, _) in zip(samples, filtered, strict=True):
-        before = (sample.plain - sample.wanted).square()
+        before = (sample.plain[0] - sample.wanted).square()
         change = (luma - sample.wanted).square() - before
         total[:height, :width] += change[0, 0] / float(before.mean() + 1e-8)
     sums = total.view(rows, BLOCK, columns, BLOCK).sum((1, 3))

@@ -6,6 +6,8 @@ size they are settled at half their distance. It is a filter's business, not a c
 from it, so that processors may differ in the last bit.
 """
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -79,13 +81,12 @@ class Level:
 class Sight:
     """A picture as motion sees it: its luma at all sizes, each half the one before, the full one first.
 
-    luma: uint16, of `bit_depth`.
+    luma, chroma: uint16, of `bit_depth`. chroma: Cb and Cr of half the size, where they are to be moved too.
     """
 
-    def __init__(self, luma: Plane, bit_depth: int) -> None:
-        samples = luma.astype(np.float32)
-        if bit_depth != MOTION_DEPTH:
-            samples *= 2.0 ** (MOTION_DEPTH - bit_depth)
+    def __init__(self, luma: Plane, bit_depth: int, chroma: Sequence[Plane] = ()) -> None:
+        samples, *others = (_of_motion_depth(plane, bit_depth) for plane in (luma, *chroma))
+        self.chroma = [Level(plane) for plane in others]
         self.levels = [Level(samples)]
         while min(samples.shape) > SMALLEST:
             height, width = samples.shape
@@ -113,14 +114,36 @@ class Sight:
         loops.spread(*planes, STEP // 2, vectors, np.float32(BIAS))
         return vectors
 
-    def moved(self, vectors: Vectors) -> NDArray[np.float32]:
-        """Its luma, of MOTION_DEPTH, not rounded, as it looks in the picture that the vectors are from."""
-        level, step = self.levels[0], STEP // 2
-        height, width = level.size
-        result = np.zeros([(blocks + 4) * step for blocks in vectors.shape[:2]], np.float32)
-        plane = level.samples, level.pitch, level.size
-        loops.moved(*plane, step, vectors, _TAPS, loops.WINDOW, result.reshape(-1))
-        return result[2 * step :, 2 * step :][:height, :width]
+    def moved(self, vectors: Vectors) -> list[NDArray[np.float32]]:
+        """Its luma, and its chroma if it is there, of MOTION_DEPTH, not rounded, as they look in the picture
+        that the vectors are from.
+        """
+        half = _halved(vectors) if self.chroma else vectors
+        return [_moved(self.levels[0], vectors), *(_moved(plane, half) for plane in self.chroma)]
+
+
+def _of_motion_depth(plane: Plane, bit_depth: int) -> NDArray[np.float32]:
+    samples = plane.astype(np.float32)
+    if bit_depth != MOTION_DEPTH:
+        samples *= 2.0 ** (MOTION_DEPTH - bit_depth)
+    return samples
+
+
+def _moved(plane: Level, vectors: Vectors) -> NDArray[np.float32]:
+    step = STEP // 2
+    height, width = plane.size
+    result = np.zeros([(blocks + 4) * step for blocks in vectors.shape[:2]], np.float32)
+    given = plane.samples, plane.pitch, plane.size
+    loops.moved(*given, step, vectors, _TAPS, loops.WINDOW, result.reshape(-1))
+    return result[2 * step :, 2 * step :][:height, :width]
+
+
+def _halved(vectors: Vectors) -> Vectors:
+    """Those of a plane of half the size, with blocks as far apart."""
+    rows, columns = vectors.shape[:2]
+    even = np.pad(vectors, ((0, rows % 2), (0, columns % 2), (0, 0)), mode="edge")
+    total = even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]
+    return total * np.float32(1 / 8)
 
 
 def _follow(own: Level, other: Level, vectors: Vectors, step: int) -> None:

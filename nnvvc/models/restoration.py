@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from nnvvc.errors import UnknownModel
 from nnvvc.models.filters import ConditionalConv, ResidualBlock, aligned
-from nnvvc.models.restoration_loops import blended_by, seen_by
+from nnvvc.models.restoration_loops import blend_into, seen_by, shuffled
 from nnvvc.models.tap_shapes import CLIPS
 from nnvvc.models.taps import Taps
 
@@ -43,6 +43,9 @@ CONDITIONS = 5
 
 PRECISE = ("enter", "far", "down1", "down2", "up1", "up0", "blocks4", "head", "blend", "taps")
 """Parts that lose more by 8 bits than they save: all but the blocks at 1/4 and 1/8 of the resolution."""
+
+CHROMA_CLIPS = tuple(c / 2 for c in CLIPS)
+"""What differences of neighbours' chroma are clipped at: it is smoother than luma."""
 
 BLENDED = 4
 """Side of the blocks that neighbours are blended in with weights of their own, luma samples."""
@@ -131,24 +134,37 @@ def seen(luma: Tensor, chroma: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
     return planes[:, :near], planes[:, near:]
 
 
-def blended(luma: Tensor, residual: Tensor, weights: Tensor, step: Tensor) -> Tensor:
-    """What is added to luma, (N, 1, H, W): a residual, and neighbours, by their differences to the picture,
-    clipped at CLIPS quantiser steps.
+def blended(
+    planes: Tensor, start: Tensor, weights: Tensor, step: Tensor, clips: tuple[float, ...], side: int
+) -> Tensor:
+    """start, (N, 1, H, W), and what neighbours add: their differences to the picture, clipped.
 
-    luma: as for `differences`. residual: (N, 4, H / 2, W / 2), or more. weights: (N, len(CLIPS) * neighbours,
-    ceil(H / 4), ceil(W / 4)), or more; all neighbours for one clip, then for the next.
+    planes: (N, 1 + neighbours, H, W): the picture, then its neighbours. weights: (N, len(clips) * neighbours,
+    blocks, blocks), or more; all neighbours for one clip, then for the next. clips: in quantiser steps.
+    side: of blocks.
     """
-    height, width = luma.shape[2:]
+    height, width = planes.shape[2:]
     weights = weights.float()
-    if luma.device.type == "cpu" and not (weights.requires_grad or residual.requires_grad):
-        given = zip(luma.numpy(), residual.numpy(), weights.numpy(), step.flatten().tolist(), strict=True)
-        found = np.stack([blended_by(*one, CLIPS, BLENDED) for one in given])
-        return torch.from_numpy(found)[:, None]
-    apart = luma[:, 1:] - luma[:, :1]
-    spread = weights.repeat_interleave(BLENDED, 2).repeat_interleave(BLENDED, 3)
-    clipped = torch.cat([apart.clamp(-c * step, c * step) for c in CLIPS], 1)
-    added = (spread[..., :height, :width] * clipped).sum(1, keepdim=True)
-    return F.pixel_shuffle(residual[:, :4], 2)[..., :height, :width] + added
+    if planes.device.type == "cpu" and not (weights.requires_grad or start.requires_grad):
+        result = start.clone(memory_format=torch.contiguous_format)
+        given = zip(planes.numpy(), weights.numpy(), step.flatten().tolist(), strict=True)
+        for total, (seen_planes, own_weights, own_step) in zip(result.numpy(), given, strict=True):
+            blend_into(total[0], seen_planes, own_weights, own_step, clips, side)
+        return result
+    apart = planes[:, 1:] - planes[:, :1]
+    spread = weights.repeat_interleave(side, 2).repeat_interleave(side, 3)
+    clipped = torch.cat([apart.clamp(-c * step, c * step) for c in clips], 1)
+    return start + (spread[..., :height, :width] * clipped).sum(1, keepdim=True)
+
+
+def phases(residual: Tensor, height: int, width: int) -> Tensor:
+    """The luma of a residual, (N, 4 or more, H / 2, W / 2), cropped to (N, 1, height, width)."""
+    if residual.device.type != "cpu" or residual.requires_grad:
+        return F.pixel_shuffle(residual[:, :4], 2)[..., :height, :width]
+    result = torch.empty(len(residual), 1, height, width)
+    for own, there in zip(residual.numpy(), result.numpy(), strict=True):
+        shuffled(own, there[0])
+    return result
 
 
 def of_samples(layer: nn.Conv2d, x: Tensor) -> Tensor:
@@ -216,28 +232,32 @@ class RestorationFilter(nn.Module):
         """Filter pictures of any size.
 
         luma: (N, 1 + neighbours, H, W), 0..1 over the nominal range: the picture, then its neighbours, motion
-        compensated, or itself where there is none. chroma: (N, 2, (H + 1) // 2, (W + 1) // 2), -0.5..0.5.
+        compensated, or itself where there is none. chroma: (N, 2, (H + 1) // 2, (W + 1) // 2), -0.5..0.5, or
+        (N, 2 * (1 + neighbours), ...): its own Cb and Cr, then those of each neighbour, blended as luma is.
         key_qp: (N,), and layers: (N, 1 + neighbours), of the picture and of its neighbours, as `condition`
         and `beside` have them. Returns luma, (N, 1, H, W), and chroma in the same units, not clipped.
         """
         height, width = luma.shape[2:]
         rows, columns = chroma.shape[2:]
-        padded, padded_chroma = aligned(luma, chroma)
+        padded, padded_chroma = aligned(luma, chroma[:, :2])
         step = quantiser_step(key_qp)[:, None, None, None]
         given = condition(key_qp, layers[:, 0])
         if self.config.neighbours:
             given = torch.cat((given, beside(layers[:, 1:])), 1)
         residual, weights = self.residual(padded, padded_chroma, step, given)
         residual = residual.float() * (OUTPUT_UNIT * step)
-        if weights is None:
-            change = F.pixel_shuffle(residual[:, :4].contiguous(), 2)[..., :height, :width]
-        else:
+        change, chroma_change = phases(residual, height, width), residual[:, 4:, :rows, :columns]
+        if weights is not None:
             # In full precision: differences of samples have more bits than bfloat16.
             with torch.autocast(luma.device.type, enabled=False):
-                change = blended(luma, residual, weights, step)
+                change = blended(luma, change, weights, step, CLIPS, BLENDED)
+                if chroma.shape[1] > 2:
+                    both = [(chroma[:, c::2], chroma_change[:, c : c + 1]) for c in (0, 1)]
+                    blends = [blended(*one, weights, step, CHROMA_CLIPS, BLENDED // 2) for one in both]
+                    chroma_change = torch.cat(blends, 1)
                 if not self.training and not self.taps.idle:
                     change = change + self.taps(luma, change, step, layers[:, 0])
-        return change.add_(luma[:, :1]), chroma + residual[:, 4:, :rows, :columns]
+        return change.add_(luma[:, :1]), chroma[:, :2] + chroma_change
 
     def residual(
         self, luma: Tensor, chroma: Tensor, step: Tensor, given: Tensor

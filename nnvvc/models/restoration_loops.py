@@ -106,37 +106,42 @@ def _fill(
                 out[x, 6 + plane] = means[plane, x]
 
 
-def blended_by(
-    luma: Array, residual: Array, weights: Array, step: float, clips: tuple[float, ...], side: int
-) -> Array:
-    """(H, W), float32: a residual, and what the neighbours of one picture add, each with a weight per block.
+def blend_into(
+    result: Array, planes: Array, weights: Array, step: float, clips: tuple[float, ...], side: int
+) -> None:
+    """Adds to (H, W), float32, what the neighbours of one picture add, each with a weight per block.
 
-    luma, step: as for `seen_by`. residual: (4, H / 2, W / 2), of each four samples. weights: (len(clips) *
-    neighbours, blocks, blocks), float32. clips: in steps. side: of blocks.
+    planes: (1 + neighbours, H, W), float32, the picture's first. weights: (len(clips) * neighbours, blocks,
+    blocks), float32. clips: in steps. side: of blocks.
     """
-    result = np.empty(luma.shape[1:], np.float32)
     limits = np.array(clips, np.float32) * np.float32(step)
-    _blend(luma, residual.transpose(1, 2, 0), weights.transpose(1, 2, 0), limits, side, result)
-    return result
+    _blend(planes, weights.transpose(1, 2, 0), limits, side, result)
 
 
 @njit(fastmath=True, nogil=True, cache=True)
-def _blend(luma: Array, residual: Array, weights: Array, clips: Array, side: int, result: Array) -> None:
+def _blend(planes: Array, weights: Array, limits: Array, side: int, result: Array) -> None:
     height, width = result.shape
-    neighbours = len(luma) - 1
+    neighbours = len(planes) - 1
     for block_row in range(-(-height // side)):
         spread = np.empty((weights.shape[2], width), np.float32)
         for k in range(len(spread)):
             for x in range(width):
                 spread[k, x] = weights[block_row, x // side, k]
         for y in range(block_row * side, min(height, (block_row + 1) * side)):
-            own, total, phase = luma[0, y], result[y], 2 * (y % 2)
-            for x in range(width):
-                total[x] = residual[y // 2, x // 2, phase + x % 2]
+            own, total = planes[0, y], result[y]
             for n in range(neighbours):
-                there = luma[1 + n, y]
-                for c in range(len(clips)):
-                    limit, weight = clips[c], spread[c * neighbours + n]
+                there = planes[1 + n, y]
+                for c in range(len(limits)):
+                    limit, weight = limits[c], spread[c * neighbours + n]
                     for x in range(width):
                         apart = there[x] - own[x]
                         total[x] += weight[x] * min(max(apart, -limit), limit)
+
+
+@njit(fastmath=True, nogil=True, cache=True)
+def shuffled(phases: Array, result: Array) -> None:
+    """Fills (H, W) with what (4 or more, H / 2, W / 2) has for the four samples of each place."""
+    height, width = result.shape
+    for y in range(height):
+        for x in range(width):
+            result[y, x] = phases[2 * (y % 2) + x % 2, y // 2, x // 2]

@@ -145,8 +145,8 @@ def _beside(found: Placed) -> list[NDArray[np.uint16]]:
     """Of each patch of a picture, in the order of `patches_of`: luma of its neighbours at DISTANCES."""
     own = found.picture.planes[0]
     planes = [
-        own if plane is None else plane.round().clip(0, 1023).astype(np.uint16)
-        for plane in beside(found, found.picture.format)
+        own if moved is None else moved[0].round().clip(0, 1023).astype(np.uint16)
+        for moved in beside(found, found.picture.format)
     ]
     height, width = own.shape
     return [

@@ -31,7 +31,7 @@ def test_motion_is_followed(size: tuple[int, int]) -> None:
     own, other = scene(*size)
     sight = Sight(other, 10)
     vectors = Sight(own, 10).motion(sight)
-    moved = sight.moved(vectors)
+    (moved,) = sight.moved(vectors)
     assert moved.shape == own.shape and moved.dtype == np.float32
     before, after = (np.abs(p.astype(float) - own)[8:-8, 8:-8].mean() for p in (other, moved))
     assert after < 0.2 * before
@@ -44,7 +44,8 @@ def test_motion_is_followed(size: tuple[int, int]) -> None:
 @pytest.mark.parametrize("off", [0.5, 3.25, -11])
 def test_parts_of_samples_are_found(size: tuple[int, int], bit_depth: int, off: float) -> None:
     own, other = waves(*size, 0, bit_depth), Sight(waves(*size, off, bit_depth), bit_depth)
-    moved = other.moved(Sight(own, bit_depth).motion(other)) * 2.0 ** (bit_depth - MOTION_DEPTH)
+    (moved,) = other.moved(Sight(own, bit_depth).motion(other))
+    moved = moved * 2.0 ** (bit_depth - MOTION_DEPTH)
     before = np.abs(waves(*size, off, bit_depth).astype(float) - own)[16:-16, 16:-16].mean()
     assert np.abs(moved - own)[16:-16, 16:-16].mean() < 0.2 * before
 
@@ -71,11 +72,11 @@ def test_any_size_has_a_motion(width: int, height: int, seed: int) -> None:
     there = Sight(other, 10)
     vectors = Sight(own, 10).motion(there)
     assert vectors.shape == (-(-height // 4), -(-width // 4), 2) and np.isfinite(vectors).all()
-    moved = there.moved(vectors)
+    (moved,) = there.moved(vectors)
     assert moved.shape == own.shape and np.isfinite(moved).all() and np.abs(moved).max() < 2048
-    assert np.allclose(there.moved(np.zeros_like(vectors)), other, atol=1e-3)
+    assert np.allclose(there.moved(np.zeros_like(vectors))[0], other, atol=1e-3)
     wild = np.where(rng.random(vectors.shape) < 0.5, -1e6, 1e6).astype(np.float32)
-    assert np.isfinite(there.moved(wild)).all()
+    assert np.isfinite(there.moved(wild)[0]).all()
 
 
 def test_flat_pictures_tell_no_motion() -> None:
@@ -83,4 +84,18 @@ def test_flat_pictures_tell_no_motion() -> None:
     there = Sight(flat + 300, 10)
     vectors = Sight(flat, 10).motion(there)
     assert not vectors.any()
-    assert np.allclose(there.moved(vectors), 800, atol=1e-3)
+    assert np.allclose(there.moved(vectors)[0], 800, atol=1e-3)
+
+
+@pytest.mark.parametrize("size", [(96, 80), (101, 67), (6, 2)])
+def test_chroma_goes_along(size: tuple[int, int]) -> None:
+    width, height = size
+    half = -(-width // 2), -(-height // 2)
+    own = Sight(waves(*size, 0, 10), 10)
+    other = Sight(waves(*size, 6, 10), 10, [waves(*half, off, 10) for off in (3, 4)])
+    luma, first, second = other.moved(own.motion(other))
+    assert luma.shape == (height, width) and first.shape == second.shape == half[::-1]
+    if width > 50:
+        inner = (slice(8, -8),) * 2
+        assert np.abs(first - waves(*half, 0, 10))[inner].mean() < 4
+        assert np.abs(second - waves(*half, 1, 10))[inner].mean() < 4

@@ -17,6 +17,7 @@ from nnvvc.models.restoration import (
     condition,
     kmac_per_pixel,
     load_restoration,
+    phases,
     prepared,
     quantiser_step,
     save_restoration,
@@ -111,12 +112,14 @@ def test_loops_see_what_planes_do(neighbours: int) -> None:
         assert torch.allclose(a, b, atol=1e-4)
 
 
-def test_loops_blend_as_planes_do() -> None:
+@pytest.mark.parametrize("side", [2, 4])
+def test_loops_blend_as_planes_do(side: int) -> None:
     torch.manual_seed(0)
-    luma, weights, residual = torch.rand(2, 7, 30, 45), torch.randn(2, 12, 8, 12), torch.randn(2, 6, 16, 24)
+    planes, start = torch.rand(2, 7, 30, 45), torch.rand(2, 1, 30, 45)
+    weights = torch.randn(2, 12, -(-30 // side), -(-45 // side))
     step = torch.tensor([0.1, 0.4])[:, None, None, None]
-    quick = blended(luma, residual, weights, step)
-    slow = blended(luma, residual, weights.requires_grad_(), step).detach()
+    quick = blended(planes, start, weights, step, (0.5, 2.0), side)
+    slow = blended(planes, start, weights.requires_grad_(), step, (0.5, 2.0), side).detach()
     assert quick.shape == (2, 1, 30, 45)
     assert torch.allclose(quick, slow, atol=1e-5)
 
@@ -125,9 +128,33 @@ def test_neighbours_can_take_the_place_of_the_picture() -> None:
     luma, step = torch.rand(1, 7, 16, 16), torch.ones(1, 1, 1, 1)
     weights = torch.zeros(1, 12, 4, 4)
     weights[:, 6 + 2, 1] = 1  # the third, clipped at the wider one
-    rows = (luma[:, :1] + blended(luma, torch.zeros(1, 6, 8, 8), weights, step))[0, 0]
+    rows = blended(luma, luma[:, :1], weights, step, (0.5, 2.0), 4)[0, 0]
     assert torch.allclose(rows[4:8], luma[0, 3, 4:8], atol=1e-6)
     assert torch.equal(rows[:4], luma[0, 0, :4])
+
+
+def test_loops_shuffle_as_pixels_are() -> None:
+    residual = torch.rand(2, 6, 8, 16).contiguous(memory_format=torch.channels_last)
+    assert torch.equal(phases(residual, 15, 30), F.pixel_shuffle(residual[:, :4], 2)[..., :15, :30])
+
+
+def test_chroma_of_neighbours_is_blended_as_their_luma_is() -> None:
+    torch.manual_seed(3)
+    model = RestorationFilter(RestorationConfig((4, 6, 8), (1, 1, 1), neighbours=6)).eval()
+    model.requires_grad_(False)
+    assert model.blend.conv.bias is not None
+    luma, chroma = planes(24, 40)
+    luma, own = luma.tile(1, 7, 1, 1), chroma.tile(1, 7, 1, 1)
+    given = torch.tensor([30.0]), torch.ones(1, 7)
+    plain, alone = model(luma, chroma, *given), model(luma, own, *given)
+    assert torch.allclose(plain[1], alone[1], atol=1e-6)
+    model.blend.conv.bias[6 + 3] = 1.0  # the fourth, clipped at the wider one
+    model.blend.conv.weight.zero_()
+    beside = own.clone()
+    beside[:, 8:10] += 0.01
+    filtered = model(luma, beside, *given)
+    assert torch.allclose(filtered[0], plain[0], atol=1e-6)
+    assert torch.allclose(filtered[1], plain[1] + 0.01, atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [(16, 32), (17, 30), (2, 2), (50, 64)])
