@@ -44,7 +44,9 @@ CONDITIONS = 5
 PRECISE = ("enter", "far", "down1", "down2", "up1", "up0", "blocks4", "head", "blend", "taps")
 """Parts that lose more by 8 bits than they save: all but the blocks at 1/4 and 1/8 of the resolution."""
 
-CHROMA_CLIPS = tuple(c / 2 for c in CLIPS)
+Clips = tuple[float, float]
+
+CHROMA_CLIPS = CLIPS[0] / 2, CLIPS[1] / 2
 """What differences of neighbours' chroma are clipped at: it is smoother than luma."""
 
 BLENDED = 4
@@ -134,27 +136,25 @@ def seen(luma: Tensor, chroma: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
     return planes[:, :near], planes[:, near:]
 
 
-def blended(
-    planes: Tensor, start: Tensor, weights: Tensor, step: Tensor, clips: tuple[float, ...], side: int
-) -> Tensor:
-    """start, (N, 1, H, W), and what neighbours add: their differences to the picture, clipped.
+def blended(planes: Tensor, start: Tensor, weights: Tensor, step: Tensor, clips: Clips, side: int) -> Tensor:
+    """start, (N, C, H, W), and what neighbours add: their differences to the picture, clipped.
 
-    planes: (N, 1 + neighbours, H, W): the picture, then its neighbours. weights: (N, len(clips) * neighbours,
-    blocks, blocks), or more; all neighbours for one clip, then for the next. clips: in quantiser steps.
-    side: of blocks.
+    planes: (N, 1 + neighbours, C, H, W): the picture, then its neighbours. weights: (N, 2 * neighbours,
+    blocks, blocks): all neighbours for one clip, then for the other. clips: in quantiser steps. side: of
+    blocks, 2 or 4.
     """
-    height, width = planes.shape[2:]
-    weights = weights.float()
+    count, pictures, _, height, width = planes.shape
     if planes.device.type == "cpu" and not (weights.requires_grad or start.requires_grad):
         result = start.clone(memory_format=torch.contiguous_format)
-        given = zip(planes.numpy(), weights.numpy(), step.flatten().tolist(), strict=True)
-        for total, (seen_planes, own_weights, own_step) in zip(result.numpy(), given, strict=True):
-            blend_into(total[0], seen_planes, own_weights, own_step, clips, side)
+        steps = step.flatten().tolist()
+        for given in zip(result.numpy(), planes.numpy(), weights.numpy(), steps, strict=True):
+            blend_into(*given, clips, side)
         return result
     apart = planes[:, 1:] - planes[:, :1]
-    spread = weights.repeat_interleave(side, 2).repeat_interleave(side, 3)
-    clipped = torch.cat([apart.clamp(-c * step, c * step) for c in clips], 1)
-    return start + (spread[..., :height, :width] * clipped).sum(1, keepdim=True)
+    spread = weights.repeat_interleave(side, 2).repeat_interleave(side, 3)[..., :height, :width]
+    spread = spread.reshape(count, len(clips), pictures - 1, 1, height, width)
+    clipped = [apart.clamp(-c * step[:, None], c * step[:, None]) for c in clips]
+    return start + sum((spread[:, i] * clipped[i]).sum(1) for i in range(len(clips)))
 
 
 def phases(residual: Tensor, height: int, width: int) -> Tensor:
@@ -250,11 +250,11 @@ class RestorationFilter(nn.Module):
         if weights is not None:
             # In full precision: differences of samples have more bits than bfloat16.
             with torch.autocast(luma.device.type, enabled=False):
-                change = blended(luma, change, weights, step, CLIPS, BLENDED)
+                weights = weights.float().contiguous()
+                change = blended(luma.unsqueeze(2), change, weights, step, CLIPS, BLENDED)
                 if chroma.shape[1] > 2:
-                    both = [(chroma[:, c::2], chroma_change[:, c : c + 1]) for c in (0, 1)]
-                    blends = [blended(*one, weights, step, CHROMA_CLIPS, BLENDED // 2) for one in both]
-                    chroma_change = torch.cat(blends, 1)
+                    pairs = chroma.reshape(len(chroma), -1, 2, rows, columns)
+                    chroma_change = blended(pairs, chroma_change, weights, step, CHROMA_CLIPS, BLENDED // 2)
                 if not self.training and not self.taps.idle:
                     change = change + self.taps(luma, change, step, layers[:, 0])
         return change.add_(luma[:, :1]), chroma[:, :2] + chroma_change

@@ -25,6 +25,7 @@ def seen_by(
     others = np.empty((rows, columns, max(0, channels - near)), np.float32)
     sums = np.empty((3, rows, columns), np.float32)
     counts = np.convolve(np.ones(columns, np.float32), np.ones(side, np.float32), "same")
+    luma, chroma = np.ascontiguousarray(luma), np.ascontiguousarray(chroma)
     _sums(luma[0], chroma, side // 2, sums)
     _fill(luma, chroma, np.float32(1 / step), side // 2, np.float32(limit), sums, counts, result, others)
     return result, others
@@ -109,33 +110,51 @@ def _fill(
 def blend_into(
     result: Array, planes: Array, weights: Array, step: float, clips: tuple[float, ...], side: int
 ) -> None:
-    """Adds to (H, W), float32, what the neighbours of one picture add, each with a weight per block.
+    """Adds to (C, H, W), float32, what the neighbours of one picture add, each with a weight per block.
 
-    planes: (1 + neighbours, H, W), float32, the picture's first. weights: (len(clips) * neighbours, blocks,
-    blocks), float32. clips: in steps. side: of blocks.
+    planes: (1 + neighbours, C, H, W), float32, the picture's first. weights: (len(clips) * neighbours,
+    blocks, blocks), float32. clips: two, in steps. side: of blocks, 2 or 4.
     """
-    limits = np.array(clips, np.float32) * np.float32(step)
-    _blend(planes, weights.transpose(1, 2, 0), limits, side, result)
+    narrow, wide = np.array(clips, np.float32) * np.float32(step)
+    # Arrays that are not contiguous have loops of their own, which are slow.
+    _blend(np.ascontiguousarray(planes), np.ascontiguousarray(weights), narrow, wide, side, result)
 
 
 @njit(fastmath=True, nogil=True, cache=True)
-def _blend(planes: Array, weights: Array, limits: Array, side: int, result: Array) -> None:
-    height, width = result.shape
-    neighbours = len(planes) - 1
-    for block_row in range(-(-height // side)):
-        spread = np.empty((weights.shape[2], width), np.float32)
-        for k in range(len(spread)):
-            for x in range(width):
-                spread[k, x] = weights[block_row, x // side, k]
+def _blend(planes: Array, weights: Array, narrow: Any, wide: Any, side: int, result: Array) -> None:
+    channels, height, width = result.shape
+    neighbours, (_, rows, columns) = len(planes) - 1, weights.shape
+    spread = np.empty((len(weights), columns * side), np.float32)
+    for block_row in range(min(rows, -(-height // side))):
+        for k in range(len(weights)):
+            if side == 4:
+                _four_times(weights[k, block_row], spread[k])
+            else:
+                _twice(weights[k, block_row], spread[k])
         for y in range(block_row * side, min(height, (block_row + 1) * side)):
-            own, total = planes[0, y], result[y]
-            for n in range(neighbours):
-                there = planes[1 + n, y]
-                for c in range(len(limits)):
-                    limit, weight = limits[c], spread[c * neighbours + n]
+            for c in range(channels):
+                own, total = planes[0, c, y], result[c, y]
+                for n in range(neighbours):
+                    there = planes[1 + n, c, y]
+                    little, much = spread[n], spread[neighbours + n]
                     for x in range(width):
                         apart = there[x] - own[x]
-                        total[x] += weight[x] * min(max(apart, -limit), limit)
+                        total[x] += little[x] * min(max(apart, -narrow), narrow)
+                        total[x] += much[x] * min(max(apart, -wide), wide)
+
+
+@njit(fastmath=True, nogil=True, cache=True)
+def _four_times(values: Array, result: Array) -> None:
+    for i in range(len(values)):
+        value = values[i]
+        result[4 * i], result[4 * i + 1] = value, value
+        result[4 * i + 2], result[4 * i + 3] = value, value
+
+
+@njit(fastmath=True, nogil=True, cache=True)
+def _twice(values: Array, result: Array) -> None:
+    for i in range(len(values)):
+        result[2 * i], result[2 * i + 1] = values[i], values[i]
 
 
 @njit(fastmath=True, nogil=True, cache=True)

@@ -112,25 +112,26 @@ def test_loops_see_what_planes_do(neighbours: int) -> None:
         assert torch.allclose(a, b, atol=1e-4)
 
 
+@pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("side", [2, 4])
-def test_loops_blend_as_planes_do(side: int) -> None:
+def test_loops_blend_as_planes_do(side: int, channels: int) -> None:
     torch.manual_seed(0)
-    planes, start = torch.rand(2, 7, 30, 45), torch.rand(2, 1, 30, 45)
-    weights = torch.randn(2, 12, -(-30 // side), -(-45 // side))
+    planes, start = torch.rand(2, 7, channels, 30, 45), torch.rand(2, channels, 30, 45)
+    weights = torch.randn(2, 12, -(-30 // side), -(-45 // side) + 1)
     step = torch.tensor([0.1, 0.4])[:, None, None, None]
     quick = blended(planes, start, weights, step, (0.5, 2.0), side)
     slow = blended(planes, start, weights.requires_grad_(), step, (0.5, 2.0), side).detach()
-    assert quick.shape == (2, 1, 30, 45)
+    assert quick.shape == start.shape
     assert torch.allclose(quick, slow, atol=1e-5)
 
 
 def test_neighbours_can_take_the_place_of_the_picture() -> None:
-    luma, step = torch.rand(1, 7, 16, 16), torch.ones(1, 1, 1, 1)
+    luma, step = torch.rand(1, 7, 1, 16, 16), torch.ones(1, 1, 1, 1)
     weights = torch.zeros(1, 12, 4, 4)
     weights[:, 6 + 2, 1] = 1  # the third, clipped at the wider one
-    rows = blended(luma, luma[:, :1], weights, step, (0.5, 2.0), 4)[0, 0]
-    assert torch.allclose(rows[4:8], luma[0, 3, 4:8], atol=1e-6)
-    assert torch.equal(rows[:4], luma[0, 0, :4])
+    rows = blended(luma, luma[:, 0], weights, step, (0.5, 2.0), 4)[0, 0]
+    assert torch.allclose(rows[4:8], luma[0, 3, 0, 4:8], atol=1e-6)
+    assert torch.equal(rows[:4], luma[0, 0, 0, :4])
 
 
 def test_loops_shuffle_as_pixels_are() -> None:
