@@ -94,7 +94,7 @@ def search(
             here = _N(y * pitch + x)
             u = int(np.rint(vectors[row, column, 0]))
             v = int(np.rint(vectors[row, column, 1]))
-            least, best_u, best_v = _F(np.inf), u, v
+            least, best_u, best_v = _F(1e30), u, v
             for dv in range(-reach, reach + 1):
                 for du in range(-reach, reach + 1):
                     to_u = min(max(u + du, -column * step - _BEFORE), size[1] - column * step + _AFTER)

@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from nnvvc.errors import UnknownModel
 from nnvvc.models.filters import ConditionalConv, aligned
 from nnvvc.models.restoration import (
+    CHROMA_GAIN,
     EnlargingConv,
     RestorationConfig,
     RestorationFilter,
@@ -155,7 +156,7 @@ def test_chroma_of_neighbours_is_blended_as_their_luma_is() -> None:
     beside[:, 8:10] += 0.01
     filtered = model(luma, beside, *given)
     assert torch.allclose(filtered[0], plain[0], atol=1e-6)
-    assert torch.allclose(filtered[1], plain[1] + 0.01, atol=1e-5)
+    assert torch.allclose(filtered[1], plain[1] + CHROMA_GAIN * 0.01, atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [(16, 32), (17, 30), (2, 2), (50, 64)])
