@@ -6,6 +6,7 @@ from torch import nn
 
 from nnvvc.models.filters import FilterConfig, PictureFilter
 from nnvvc.models.quantised import ACTIVATION_MAX, QuantisedConv, available, quantised, rounded
+from nnvvc.models.restoration import PRECISE, RestorationConfig, RestorationFilter
 
 pytestmark = pytest.mark.skipif(not available(), reason="no multiplication in 8 bits here")
 
@@ -46,6 +47,21 @@ def test_a_filter_keeps_what_it_adds(leak: float) -> None:
         unfiltered = PictureFilter(model.config)(luma, chroma, *given)[0]
     for a, b, c in zip(plain, eight, unfiltered, strict=True):
         added, off = (a - c).square().mean().sqrt(), (a - b).square().mean().sqrt()
+        assert 0 < float(off) < 0.05 * float(added)
+
+
+def test_the_filter_for_people_keeps_what_it_adds() -> None:
+    torch.manual_seed(2)
+    model = RestorationFilter(RestorationConfig((8, 16, 24), (1, 2, 1), 0.1, neighbours=6)).eval()
+    model.requires_grad_(False)
+    for name in ("head", "blend.conv"):
+        nn.init.normal_(model.get_submodule(name).weight, std=0.05)  # type: ignore[arg-type]
+    luma, chroma = torch.rand(1, 7, 70, 90), torch.rand(1, 14, 35, 45) - 0.5
+    given = torch.tensor([32.0]), torch.ones(1, 7)
+    with torch.inference_mode():
+        plain, eight = model(luma, chroma, *given), quantised(model, PRECISE)(luma, chroma, *given)
+    for a, b, own in zip(plain, eight, (luma[:, :1], chroma[:, :2]), strict=True):
+        added, off = (a - own).square().mean().sqrt(), (a - b).square().mean().sqrt()
         assert 0 < float(off) < 0.05 * float(added)
 
 
