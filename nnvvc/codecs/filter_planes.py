@@ -20,12 +20,18 @@ filter that sees a picture's neighbours, theirs follow in the second dimension.
 def to_tensors(picture: Picture, cropped: PictureFormat) -> Planes:
     """Of a 4:2:0 picture of any depth, cropped to the size of `cropped`, whose range it has."""
     fmt = replace(cropped, bit_depth=picture.format.bit_depth)
-    luma = torch.empty(1, 1, fmt.height, fmt.width)
-    chroma = torch.empty(1, 2, fmt.chroma_height, fmt.chroma_width)
-    luma_into(luma[0, 0], picture.planes[0][: fmt.height, : fmt.width], fmt)
-    for result, plane in zip(chroma[0], picture.planes[1:], strict=True):
-        chroma_into(result, plane[: fmt.chroma_height, : fmt.chroma_width], fmt)
+    own, *others = cropped_planes(picture, cropped)
+    luma, chroma = torch.empty(1, 1, *own.shape), torch.empty(1, 2, *others[0].shape)
+    luma_into(luma[0, 0], own, fmt)
+    for result, plane in zip(chroma[0], others, strict=True):
+        chroma_into(result, plane, fmt)
     return luma, chroma
+
+
+def cropped_planes(picture: Picture, cropped: PictureFormat) -> list[Plane]:
+    """Planes of a picture that may be padded, of the size of `cropped`."""
+    shapes = zip(picture.planes, cropped.plane_shapes, strict=True)
+    return [plane[:height, :width] for plane, (height, width) in shapes]
 
 
 def luma_into(result: torch.Tensor, luma: Plane | NDArray[np.float32], fmt: PictureFormat) -> None:

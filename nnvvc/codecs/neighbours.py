@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nnvvc.codecs.filter_planes import Planes, chroma_into, luma_into, to_tensors
+from nnvvc.codecs.filter_planes import Planes, chroma_into, cropped_planes, luma_into, to_tensors
 from nnvvc.codecs.output_order import PictureFacts
 from nnvvc.media.motion import MOTION_DEPTH, Sight
 from nnvvc.models.tap_shapes import DISTANCES
-from nnvvc.picture import Picture, PictureFormat, Plane
+from nnvvc.picture import Picture, PictureFormat
 
 KEYS_WITHIN = 31
 """Pictures that key pictures are looked for within: SEI messages can tell of 64 input pictures at most."""
@@ -122,22 +122,17 @@ def beside(found: Placed, cropped: PictureFormat) -> list[list[NDArray[np.float3
     """Planes of the neighbours, cropped, as they look at the picture's time, of 10 bits and not rounded:
     before and after, for each of `places`; None where there is none.
     """
-    own = Sight(_planes(found.picture, cropped)[0], found.picture.format.bit_depth)
+    own = Sight(cropped_planes(found.picture, cropped)[0], found.picture.format.bit_depth)
     moved: dict[int, list[NDArray[np.float32]]] = {}
     result: list[list[NDArray[np.float32]] | None] = []
     for pair in zip(found.before, found.after, strict=True):
         for other in pair:
             if other is not None and id(other) not in moved:
-                luma, *chroma = _planes(other, cropped)
+                luma, *chroma = cropped_planes(other, cropped)
                 sight = Sight(luma, other.format.bit_depth, chroma)
                 moved[id(other)] = sight.moved(own.motion(sight))
             result.append(None if other is None else moved[id(other)])
     return result
-
-
-def _planes(picture: Picture, cropped: PictureFormat) -> list[Plane]:
-    shapes = zip(picture.planes, cropped.plane_shapes, strict=True)
-    return [plane[:height, :width] for plane, (height, width) in shapes]
 
 
 def planes_among(found: Placed, cropped: PictureFormat) -> Planes:

@@ -53,8 +53,7 @@ class PeopleFilter:
         conceal: Callable[[str], None] | None = None,
     ) -> None:
         self._adaptable = Adaptable(load_restoration(weights_of(used)))
-        self._base = fastest(self._adaptable.model, PRECISE)
-        self._model = self._base
+        self._model = ready(self._adaptable, None)
         self.target = target
         self._decoded = decoded
         self._key_qp = torch.tensor([float(key_qp)])
@@ -72,9 +71,7 @@ class PeopleFilter:
             return partial(self._unfiltered, found.picture)
         if change is not self._change:
             self._change = change
-            self._model = self._base
-            if change is not None:
-                self._model = fastest(changed(self._adaptable, change), PRECISE)
+            self._model = ready(self._adaptable, change)
         return partial(self._filtered, found, self._model, None if change is None else change.off)
 
     def _unfiltered(self, picture: Picture) -> Picture:
@@ -83,6 +80,11 @@ class PeopleFilter:
     def _filtered(self, found: Placed, model: RestorationFilter, off: BlockMap | None) -> Picture:
         planes = planes_among(found, self._decoded)
         return to_picture(*filtered_planes(model, planes, self._key_qp, found.all_layers, off), self.target)
+
+
+def ready(adaptable: Adaptable[RestorationFilter], change: Change | None) -> RestorationFilter:
+    """The filter with a change, in the form that is fastest here."""
+    return fastest(adaptable.model if change is None else changed(adaptable, change), PRECISE)
 
 
 def filtered_pictures(

@@ -9,15 +9,14 @@ from nnvvc.adapt.biases import optimise
 from nnvvc.adapt.descent import Candidate, Values
 from nnvvc.adapt.samples import Sample, decibels
 from nnvvc.codecs.filter_planes import Planes, to_tensors
-from nnvvc.codecs.filter_updates import Change, changed
+from nnvvc.codecs.filter_updates import Change
 from nnvvc.codecs.fitting import Judged
 from nnvvc.codecs.neighbours import Placed, planes_among
-from nnvvc.codecs.people_filter import filtered_planes, turn_off
+from nnvvc.codecs.people_filter import filtered_planes, ready, turn_off
 from nnvvc.entropy.block_map import BLOCK, BlockMap, map_shape
 from nnvvc.models.adaptable import Adaptable
-from nnvvc.models.quantised import fastest
 from nnvvc.models.registry import FILTER_PEOPLE
-from nnvvc.models.restoration import PRECISE, RestorationFilter
+from nnvvc.models.restoration import RestorationFilter
 from nnvvc.models.threads import lone_threads
 from nnvvc.picture import Chroma, Picture, PictureFormat
 
@@ -69,8 +68,7 @@ class PeopleFitting:
 
     def _filtered(self, samples: Sequence[Sample], key_qp: int, change: Change | None) -> list[Planes]:
         qp = torch.tensor([float(key_qp)])
-        model = self._adaptable.model if change is None else changed(self._adaptable, change)
-        model = fastest(model, PRECISE)
+        model = ready(self._adaptable, change)
         off = None if change is None else change.off
         with lone_threads(torch.get_num_threads()) as pool:
             return list(

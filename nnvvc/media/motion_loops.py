@@ -53,31 +53,37 @@ def _begins(number: int, step: int, side: int) -> Any:
 
 
 @njit(inline="always")
-def _between(u: np.float32, v: np.float32) -> Any:
-    """Of a vector: whole samples right and down, and the weights of the four samples around its end."""
+def _ends(pitch: int, size: Any, step: int, row: int, column: int, u: Any, v: Any) -> Any:
+    """Where a block's window begins, and where it does when (u, v) moved it; and the weights of the four
+    samples around each place there.
+    """
+    u, v = _held(column, step, u, size[1]), _held(row, step, v, size[0])
     left, top = np.floor(u), np.floor(v)
     a, b = u - left, v - top
     both = a * b
-    return int(left), int(top), _F(1) - a - b + both, a - both, b - both, both
+    y, x = _begins(row, step, WINDOW), _begins(column, step, WINDOW)
+    here, there = _N(y * pitch + x), _N((y + int(top)) * pitch + x + int(left))
+    return here, there, (_F(1) - a - b + both, a - both, b - both, both)
+
+
+@njit(inline="always")
+def _found(other: Array, at: Any, line: Any, weights: Any) -> Any:
+    """What is there between four samples."""
+    above = weights[0] * other[at] + weights[1] * other[at + _ONE]
+    return above + (weights[2] * other[at + line] + weights[3] * other[at + line + _ONE])
 
 
 @njit(fastmath=True, nogil=True, cache=True)
 def _apart(own: Array, other: Array, pitch: int, size: Any, step: int, place: Any, u: Any, v: Any) -> Any:
     """Mean difference of a block and where (u, v) leads, by every second row. place: its row and column."""
     row, column = place
-    u, v = _held(column, step, u, size[1]), _held(row, step, v, size[0])
-    left, top, w00, w01, w10, w11 = _between(u, v)
-    y, x = _begins(row, step, WINDOW), _begins(column, step, WINDOW)
-    here, there = _N(y * pitch + x), _N((y + top) * pitch + x + left)
+    here, there, weights = _ends(pitch, size, step, row, column, u, v)
     line = _N(pitch)
     total = _F(0)
     for j in range(_WINDOW):
         for i in range(_WINDOW // _N(2)):
             at = j + i * (line + line)
-            s, t = here + at, there + at
-            found = w00 * other[t] + w01 * other[t + _ONE]
-            found += w10 * other[t + line] + w11 * other[t + line + _ONE]
-            total += abs(own[s] - found)
+            total += abs(own[here + at] - _found(other, there + at, line, weights))
     return total * _F(2 / (WINDOW * WINDOW))
 
 
@@ -202,19 +208,15 @@ def leads(own: Array, other: Array, pitch: int, size: Any, step: int, vectors: A
     line = _N(pitch)
     for row in range(rows):
         for column in range(columns):
-            u = _held(column, step, vectors[row, column, 0], size[1])
-            v = _held(row, step, vectors[row, column, 1], size[0])
-            left, top, w00, w01, w10, w11 = _between(u, v)
-            y, x = _begins(row, step, WINDOW), _begins(column, step, WINDOW)
-            here, there = _N(y * pitch + x), _N((y + top) * pitch + x + left)
+            u, v = vectors[row, column]
+            here, there, weights = _ends(pitch, size, step, row, column, u, v)
             across, down = _F(0), _F(0)
             for j in range(_WINDOW):
                 for i in range(_WINDOW // _N(2)):
                     at = j + i * (line + line)
-                    s, t = here + at, there + at
-                    found = w00 * other[t] + w01 * other[t + _ONE]
-                    found += w10 * other[t + line] + w11 * other[t + line + _ONE]
-                    lack = min(max(own[s] - found, -most), most)
+                    s = here + at
+                    lack = own[s] - _found(other, there + at, line, weights)
+                    lack = min(max(lack, -most), most)
                     across += (own[s + _ONE] - own[s - _ONE]) * lack
                     down += (own[s + line] - own[s - line]) * lack
             scale = _F(1 / (WINDOW * WINDOW))
@@ -246,7 +248,7 @@ def moved(
     taps: (FRACTIONS, TAPS). window: WINDOW, twice the step.
     """
     rows, columns, _ = vectors.shape
-    line, length, count = _N(pitch), _N(window), _N(window)
+    line, length = _N(pitch), _N(window)
     wide = (columns + 4) * step
     tent = np.empty(WINDOW, np.float32)
     for j in range(WINDOW):
@@ -262,7 +264,7 @@ def moved(
             y, x = _begins(row, step, WINDOW), _begins(column, step, WINDOW)
             first = (y + v // FRACTIONS - (TAPS // 2 - 1)) * pitch
             there = _N(first + x + u // FRACTIONS - (TAPS // 2 - 1))
-            for i in range(count + _N(TAPS - 1)):
+            for i in range(length + _N(TAPS - 1)):
                 t, k = there + i * line, i * _WINDOW
                 for j in range(length):
                     s = t + j
@@ -271,7 +273,7 @@ def moved(
                         found + a3 * other[s + _N(3)] + a4 * other[s + _N(4)] + a5 * other[s + _N(5)]
                     )
             here = _N((y - EDGE + 2 * step) * wide + x - EDGE + 2 * step)
-            for i in range(count):
+            for i in range(length):
                 t, k, weight = here + i * _N(wide), i * _WINDOW, tent[i]
                 for j in range(length):
                     s = k + j

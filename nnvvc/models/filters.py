@@ -110,14 +110,18 @@ class ConditionalConv(nn.Module):
         nn.init.zeros_(self.bias.weight)
 
     def forward(self, x: Tensor, given: Tensor) -> Tensor:
-        bias = self.bias(given)
         if len(x) == 1:
             # Added by the convolution itself: another pass over a large picture is not free.
-            assert self.conv.bias is not None
-            total = self.conv.bias + bias[0]
-            return F.conv2d(x, self.conv.weight, total, self.conv.stride, self.conv.padding)
+            bias = self.whole_bias(given)[0]
+            return F.conv2d(x, self.conv.weight, bias, self.conv.stride, self.conv.padding)
         y: Tensor = self.conv(x)
-        return y.add_(bias[:, :, None, None])
+        return y.add_(self.bias(given)[:, :, None, None])
+
+    def whole_bias(self, given: Tensor) -> Tensor:
+        """(N, outputs): the convolution's own, and what depends on the condition."""
+        assert self.conv.bias is not None
+        found: Tensor = self.conv.bias + self.bias(given)
+        return found
 
 
 class ResidualBlock(nn.Module):
@@ -237,7 +241,7 @@ def aligned(luma: Tensor, chroma: Tensor) -> tuple[Tensor, Tensor]:
 
 def _repeated(planes: Tensor, down: int, right: int) -> Tensor:
     """With their last row `down` times more, and their last column `right` times: as `F.pad` does, which
-    takes ten times as long.
+    takes longer.
     """
     if not (down or right):
         return planes

@@ -190,8 +190,7 @@ class EnlargingConv(ConditionalConv):
         count, outputs, height, width = skip.shape
         # Samples beside each other last but for channels, so that whole rows of these are added.
         weight = self.conv.weight.reshape(outputs, 4, -1).transpose(0, 1).flatten(0, 1)
-        assert self.conv.bias is not None
-        bias = (self.conv.bias + self.bias(given)).reshape(count, outputs, 4).transpose(1, 2)
+        bias = self.whole_bias(given).reshape(count, outputs, 4).transpose(1, 2)
         shape = count, height // 2, width // 2, 2, 2, outputs
         if count == 1:
             parts = F.linear(x.permute(0, 2, 3, 1), weight, bias.flatten()).reshape(shape)
@@ -283,9 +282,8 @@ class RestorationFilter(nn.Module):
         y0 = self.blocks4(self._active(self.up0(y1, given, x0)))
         if not self.config.neighbours:
             return self.head(y0), None
-        assert self.blend.conv.bias is not None
-        bias = self.blend.conv.bias + self.blend.bias(given)
-        return self.head(y0), of_samples(self.blend.conv, y1) + bias[:, :, None, None]
+        weights = of_samples(self.blend.conv, y1) + self.blend.whole_bias(given)[:, :, None, None]
+        return self.head(y0), weights
 
     def _active(self, x: Tensor) -> Tensor:
         return F.leaky_relu(x, self.config.leak, inplace=True)
