@@ -23,6 +23,7 @@ SCALES: dict[str, Fraction | None] = {
 KEY_QP_OFFSET = -3
 """What VVenC has for its own key pictures."""
 
+FILTER_MODELS = ("quick", "full")
 FILTERS = ("auto", "none", "base", "adapt", "machines")
 BACKGROUNDS = ("keep", "smooth")
 EFFORTS = ("normal", "full")
@@ -38,8 +39,9 @@ class EncodeOptions:
     codecs'. encoder: its name in `nnvvc.vvc.tools`. scale: coded size over source size, None for a choice by
     measurement. key_qp_offset: QP of the hybrid codec's key pictures less that of the video. filter: the
     neural filter announced in the stream; `auto` is `base` or `machines` for the image codec's pictures (for
-    people not with the profile `fast`), else `none`. background: `smooth` leaves out what detectors find
-    nothing in.
+    people not with the profile `fast`), else `none`. filter_model: of video
+    for people, `quick` takes as long as decoding it twice, `full` several times that, and gains more.
+    background: `smooth` leaves out what detectors find nothing in.
     finetune_seconds: time for optimising each latent; None: a few steps for pictures of the image codec, for
     people up to four megapixels, for machines up to one, where the loss networks are there. adapt_seconds:
     for fitting the filter to each group of pictures, with `adapt`, 10 by default, and with `machines`, for
@@ -57,6 +59,7 @@ class EncodeOptions:
     scale: Fraction | None = Fraction(1)
     key_qp_offset: int = KEY_QP_OFFSET
     filter: str = "auto"
+    filter_model: str = "quick"
     background: str = "keep"
     finetune_seconds: float | None = None
     adapt_seconds: float | None = None
@@ -69,6 +72,7 @@ class EncodeOptions:
         """Raises ConfigError for values out of range."""
         _check("--for", self.purpose, (None, *PURPOSES))
         _check("--filter", self.filter, FILTERS)
+        _check("--filter-model", self.filter_model, FILTER_MODELS)
         _check("--background", self.background, BACKGROUNDS)
         _check("--effort", self.effort, EFFORTS)
         _check("--profile", self.profile, PROFILES)

@@ -24,7 +24,7 @@ from nnvvc.codecs.adapted import SAMPLES
 from nnvvc.codecs.filter_planes import to_tensors
 from nnvvc.codecs.filter_updates import biases_of
 from nnvvc.codecs.fitting import Bits, in_steps
-from nnvvc.codecs.neighbours import placed, planes_among
+from nnvvc.codecs.neighbours import NEIGHBOURS, Sights, placed, planes_among
 from nnvvc.codecs.output_order import PictureFacts
 from nnvvc.codecs.people_filter import filtered_planes
 from nnvvc.codecs.people_fitting import RATE_PER_DECIBEL
@@ -32,7 +32,7 @@ from nnvvc.entropy.small_numbers import encode_numbers
 from nnvvc.media import open_source
 from nnvvc.models import registry
 from nnvvc.models.adaptable import Adaptable, Kind
-from nnvvc.models.restoration import load_restoration
+from nnvvc.models.people import load_people
 from nnvvc.picture import Chroma
 from nnvvc.training.clip_data import layers_of
 from nnvvc.vvc.tools import CodedFormat, DecoderSettings, VvcSettings, decoder, encoder
@@ -59,8 +59,9 @@ def samples_of(path: Path, qp: int, frames: int) -> tuple[list[Sample], int, int
     distance = 32 // SAMPLES | 1
     decoded = decoder().decode([stream], CodedFormat(fmt), DecoderSettings())
     shown = placed((picture, PictureFacts(layer)) for picture, layer in zip(decoded, layers, strict=True))
+    sights = Sights(fmt)
     found = [
-        Sample(*planes_among(p, fmt), *to_tensors(clip[number], fmt), p.all_layers)
+        Sample(*planes_among(p, sights, NEIGHBOURS), *to_tensors(clip[number], fmt), p.layers_of(NEIGHBOURS))
         for number, p in enumerate(shown)
         if number % distance == 0 and p.facts.layer
     ]
@@ -71,7 +72,7 @@ class Fitter:
     """Fits one kind of numbers to a clip."""
 
     def __init__(self, kind: Kind, samples: list[Sample], key_qp: int, bits: int) -> None:
-        model = load_restoration(registry.weights_of(registry.reference(registry.FILTER_PEOPLE)))
+        model = load_people(registry.weights_of(registry.reference(registry.FILTER_PEOPLE)))
         self.adaptable = Adaptable(model, kind)
         self.kind = kind
         self.samples, self.key_qp, self.bits = samples, key_qp, bits

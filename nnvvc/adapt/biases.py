@@ -14,8 +14,8 @@ from nnvvc.adapt.descent import Candidate, Values, descend
 from nnvvc.adapt.samples import Sample, errors_of
 from nnvvc.adapt.taps import solved
 from nnvvc.models.adaptable import GRID_TAPS, TAPS, Adaptable
+from nnvvc.models.people import PeopleNetwork
 from nnvvc.models.precision import reduced_precision
-from nnvvc.models.restoration import RestorationFilter
 
 CROP = 256
 """Side of the parts that a step looks at, luma samples."""
@@ -28,7 +28,7 @@ CHROMA_SHARE = 0.15
 
 
 def optimise(
-    adaptable: Adaptable[RestorationFilter],
+    adaptable: Adaptable[PeopleNetwork],
     samples: Sequence[Sample],
     key_qp: float,
     start: Values,
@@ -57,7 +57,7 @@ def optimise(
 
 
 def _loss(
-    adaptable: Adaptable[RestorationFilter],
+    adaptable: Adaptable[PeopleNetwork],
     samples: Sequence[Sample],
     errors: Sequence[tuple[float, float]],
     key_qp: float,

@@ -11,8 +11,9 @@ from nnvvc.adapt.descent import Values
 from nnvvc.adapt.quantise import Integers, Quadratic, Vector, rounded
 from nnvvc.adapt.samples import Sample, errors_of
 from nnvvc.models.adaptable import GRID_TAPS, TAPS, Adaptable
-from nnvvc.models.restoration import RestorationFilter, quantiser_step
-from nnvvc.models.tap_shapes import ALONG, CLASSES, COUNT, GRID, LAYERS, SETS
+from nnvvc.models.people import PeopleNetwork
+from nnvvc.models.restoration import quantiser_step
+from nnvvc.models.tap_shapes import ALONG, CLASSES, GRID, LAYERS, SETS
 from nnvvc.models.taps import classes, grid_basis
 
 STRIP = 64
@@ -60,7 +61,7 @@ class Solution:
 
 @torch.inference_mode()
 def solved(
-    adaptable: Adaptable[RestorationFilter], samples: Sequence[Sample], key_qp: float, start: Values
+    adaptable: Adaptable[PeopleNetwork], samples: Sequence[Sample], key_qp: float, start: Values
 ) -> Solution:
     """`start`, with the best weights of taps on the samples, of a filter that has some."""
     places = np.concatenate(
@@ -74,30 +75,29 @@ def solved(
     qp = torch.tensor([float(key_qp)])
     step = quantiser_step(qp)[:, None, None, None]
     every = -(-sum(sample.wanted.numel() for sample in samples) // LOOKED_AT)
-    equations = NormalEquations(every)
+    equations = NormalEquations(taps.count, every)
     for sample in samples:
         filtered, _ = model(sample.luma, sample.chroma, qp, torch.tensor([sample.layers]))
         equations.add(model, sample, filtered, step)
     loss = equations.loss().from_here(base.astype(np.float64))
-    ridge = np.repeat((COMMON_RIDGE, RIDGE), (COUNT, len(loss.against) - COUNT))
+    ridge = np.repeat((COMMON_RIDGE, RIDGE), (taps.count, len(loss.against) - taps.count))
     values[places] = np.linalg.solve(loss.square + np.diag(ridge), loss.against)
     return Solution(values, loss, places)
 
 
 class NormalEquations:
     """Sums over samples, by class and layer, of products of what taps add, and of that with what is left to
-    add. Every picture's error counts alike. every: strip to look at, others in the next picture.
+    add. Every picture's error counts alike. count: of taps. every: strip to look at, others in the next
+    picture.
     """
 
-    def __init__(self, every: int) -> None:
-        self._every = every
-        kinds, size = (LAYERS, CLASSES), COUNT + GRID_COUNT
+    def __init__(self, count: int, every: int) -> None:
+        self._count, self._every = count, every
+        kinds, size = (LAYERS, CLASSES), count + GRID_COUNT
         self._square, self._against = np.zeros((*kinds, size, size)), np.zeros((*kinds, size))
         self._pictures, self._left = 0, 0.0
 
-    def add(
-        self, model: RestorationFilter, sample: Sample, filtered: torch.Tensor, step: torch.Tensor
-    ) -> None:
+    def add(self, model: PeopleNetwork, sample: Sample, filtered: torch.Tensor, step: torch.Tensor) -> None:
         """filtered: luma that the filter makes of the sample without its taps."""
         left, residual = sample.wanted - filtered, filtered - sample.plain[0]
         scale = (errors_of(sample, *sample.plain)[0] * left.numel()) ** -0.5
@@ -121,20 +121,20 @@ class NormalEquations:
 
     def loss(self) -> Quadratic:
         """The mean share of the pictures' errors that is left, of weights in the order of `Taps`."""
-        share = self._every / self._pictures
-        size = SETS * COUNT
+        share, count = self._every / self._pictures, self._count
+        size = SETS * count
         square, against = np.zeros((size + GRID_COUNT,) * 2), np.zeros(size + GRID_COUNT)
         grid = np.arange(size, size + GRID_COUNT)
         for layer, number in np.ndindex(LAYERS, CLASSES):
             own, wanted = self._square[layer, number], self._against[layer, number]
             # A sample is weighed by the sum of three sets.
-            sets = [np.arange(COUNT) + COUNT * i for i in (0, 1 + number, 1 + CLASSES + layer)]
+            sets = [np.arange(count) + count * i for i in (0, 1 + number, 1 + CLASSES + layer)]
             for places in sets:
-                against[places] += share * wanted[:COUNT]
+                against[places] += share * wanted[:count]
                 for others in sets:
-                    square[np.ix_(places, others)] += share * own[:COUNT, :COUNT]
-                square[np.ix_(places, grid)] += share * own[:COUNT, COUNT:]
-                square[np.ix_(grid, places)] += share * own[COUNT:, :COUNT]
-            square[np.ix_(grid, grid)] += share * own[COUNT:, COUNT:]
-            against[grid] += share * wanted[COUNT:]
+                    square[np.ix_(places, others)] += share * own[:count, :count]
+                square[np.ix_(places, grid)] += share * own[:count, count:]
+                square[np.ix_(grid, places)] += share * own[count:, :count]
+            square[np.ix_(grid, grid)] += share * own[count:, count:]
+            against[grid] += share * wanted[count:]
         return Quadratic(self._left / self._pictures, square, against)

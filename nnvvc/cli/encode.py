@@ -6,6 +6,7 @@ from nnvvc.codecs import CODECS
 from nnvvc.options import (
     BACKGROUNDS,
     EFFORTS,
+    FILTER_MODELS,
     FILTERS,
     KEY_QP_OFFSET,
     PICTURE_HASHES,
@@ -67,6 +68,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--profile fast, else none)",
     )
     add(
+        "--filter-model",
+        choices=FILTER_MODELS,
+        default="quick",
+        help="of video for people: full gains more, and takes several times as long to decode "
+        "(default %(default)s)",
+    )
+    add(
         "--background",
         choices=BACKGROUNDS,
         default="keep",
@@ -117,6 +125,7 @@ def run(args: argparse.Namespace) -> int:
         scale=SCALES[args.scale],
         key_qp_offset=args.key_qp_offset,
         filter=args.filter,
+        filter_model=args.filter_model,
         background=args.background,
         finetune_seconds=args.finetune,
         adapt_seconds=args.adapt_seconds,

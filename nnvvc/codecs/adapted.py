@@ -26,8 +26,8 @@ from nnvvc.codecs.neighbours import Placed, Placing
 from nnvvc.codecs.output_order import OutputOrder
 from nnvvc.codecs.people_fitting import PeopleFitting
 from nnvvc.models.filters import load_filter
+from nnvvc.models.people import load_people
 from nnvvc.models.registry import weights_of
-from nnvvc.models.restoration import load_restoration
 from nnvvc.picture import Picture
 
 SAMPLES = 11
@@ -222,7 +222,7 @@ def _fitting(header: StreamHeader) -> Fitting[Any]:
     """Of the filter that a stream has. Raises UnknownModel."""
     used = filter_in(header, "people")
     if used is not None:
-        return PeopleFitting(load_restoration(weights_of(used)), header.source.picture)
+        return PeopleFitting(used.number, load_people(weights_of(used)), header.source.picture)
     used = filter_in(header, "machines")
     assert used is not None  # without a filter there is nothing to adapt
     return MachineFitting(load_filter(weights_of(used)), header)

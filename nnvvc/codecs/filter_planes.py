@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from nnvvc.codecs import filtering
+from nnvvc.codecs import filtering, plane_loops
 from nnvvc.picture import Picture, PictureFormat, Plane
 
 Planes = tuple[torch.Tensor, torch.Tensor]
@@ -47,25 +47,22 @@ def chroma_into(result: torch.Tensor, chroma: Plane | NDArray[np.float32], fmt: 
 
 
 def _into(result: torch.Tensor, plane: Plane | NDArray[np.float32], offset: float, gain: float) -> None:
-    there = result.numpy()
-    np.subtract(plane, np.float32(offset), out=there)
-    there *= np.float32(1 / gain)
+    plane_loops.scaled(plane, np.float32(offset), np.float32(1 / gain), result.numpy())
 
 
 def to_picture(luma: torch.Tensor, chroma: torch.Tensor, target: PictureFormat) -> Picture:
     """The inverse: rounded and clipped, resized where the planes are larger than `target`."""
     luma = _resized(luma, (target.height, target.width))
     chroma = _resized(chroma, (target.chroma_height, target.chroma_width))
-    planes = torch.cat((luma.flatten(), chroma.flatten()))
     offset, luma_gain, chroma_gain, middle = _levels(target)
-    count = target.width * target.height
-    planes[:count] = planes[:count] * luma_gain + offset
-    planes[count:] = planes[count:] * chroma_gain + middle
-    samples = planes.round().clamp(0, (1 << target.bit_depth) - 1).to(torch.int32).numpy()
+    scales = (offset, luma_gain), (middle, chroma_gain), (middle, chroma_gain)
     result = []
-    for height, width in target.plane_shapes:
-        result.append(samples[: height * width].reshape(height, width).astype("uint16"))
-        samples = samples[height * width :]
+    # A grey picture has one plane.
+    for plane, (add, gain), shape in zip((luma[0, 0], *chroma[0]), scales, target.plane_shapes, strict=False):
+        samples = np.empty(shape, np.uint16)
+        numbers = np.float32(add), np.float32(gain), (1 << target.bit_depth) - 1
+        plane_loops.rounded(plane.contiguous().numpy(), *numbers, samples)
+        result.append(samples)
     return Picture(tuple(result), target)
 
 
@@ -85,6 +82,8 @@ def in_tiles(
     margin = filtering.MARGIN if margin is None else margin
     luma, chroma = planes
     height, width = luma.shape[2:]
+    if height <= tile[0] and width <= tile[1]:
+        return list(apply(luma, chroma))
     results = [
         (
             luma.new_empty((1, 1, up * height, up * width)),

@@ -29,11 +29,13 @@ from nnvvc.models.registry import (
     FILTER_LEARNED,
     FILTER_MACHINES,
     FILTER_PEOPLE,
+    FILTER_QUICK,
     FILTER_VIDEO,
+    PEOPLE_FILTERS,
     reference,
     weights_of,
 )
-from nnvvc.options import Purpose
+from nnvvc.options import EncodeOptions, Purpose
 
 if TYPE_CHECKING:
     from torch import nn
@@ -51,29 +53,32 @@ _BEST = 3
 
 _PURPOSES: dict[Purpose, tuple[int, ...]] = {
     "machines": (FILTER_MACHINES, FILTER_VIDEO),
-    "people": (FILTER_PEOPLE,),
+    "people": PEOPLE_FILTERS,
 }
 
 LEARNED_FILTERS: dict[Purpose, int] = {"machines": FILTER_LEARNED, "people": FILTER_IMAGE}
 """Of pictures of the learned image codec."""
 
-_SMALLEST = {FILTER_MACHINES: Fraction(1, 4), FILTER_VIDEO: Fraction(1, 2), FILTER_PEOPLE: Fraction(1)}
-"""The smallest coded scale of each filter's pictures."""
+_SMALLEST = {FILTER_MACHINES: Fraction(1, 4), FILTER_VIDEO: Fraction(1, 2)}
+"""The smallest coded scale of the pictures of filters that enlarge."""
 
 
-def filters_for(name: str, scale: Fraction, still: bool) -> tuple[ModelReference, ...]:
-    """The models behind an encoder's `--filter`, as a stream header lists them.
+def filters_for(options: EncodeOptions, scale: Fraction, still: bool) -> tuple[ModelReference, ...]:
+    """The models behind an encoder's `--filter`, as a stream header lists them. For people, a single picture
+    has the full one always: there are no others to know anything from.
 
     Raises ConfigError where there is no such filter for pictures coded at `scale`, UnknownModel where it is
     not installed.
     """
+    name = options.filter
     if name in ("auto", "none"):
         return ()
-    number = FILTER_PEOPLE
+    number = FILTER_QUICK if options.filter_model == "quick" and not still else FILTER_PEOPLE
     if name == "machines":
         number = FILTER_MACHINES if still else FILTER_VIDEO
-    if scale < _SMALLEST[number]:
-        raise ConfigError(f"--filter {name} needs pictures coded at --scale {_SMALLEST[number]} or more")
+    smallest = _SMALLEST.get(number, Fraction(1))
+    if scale < smallest:
+        raise ConfigError(f"--filter {name} needs pictures coded at --scale {smallest} or more")
     return (reference(number),)
 
 
@@ -173,15 +178,15 @@ def announcement(used: ModelReference, scale: Fraction, updated: bool = False) -
 def _facts(used: ModelReference, scale: Fraction) -> tuple[int, float, int]:
     """Parameters, thousands of multiplications per luma sample, and pictures around the filtered one."""
     from nnvvc.codecs.neighbours import KEYS_WITHIN
-    from nnvvc.models import filters, restoration
+    from nnvvc.models import filters, people
 
     model: nn.Module
     neighbours = 0
-    if used.number == FILTER_PEOPLE:
-        model = people = restoration.load_restoration(weights_of(used))
-        kmac = restoration.kmac_per_pixel(people.config)
+    if used.number in PEOPLE_FILTERS:
+        model = found = people.load_people(weights_of(used))
+        kmac = people.card_of(found)["kmac_per_pixel"]
         # Of all that are spanned, a few are looked at.
-        neighbours = 2 * KEYS_WITHIN if people.config.neighbours else 0
+        neighbours = 2 * KEYS_WITHIN if found.neighbours else 0
     else:
         model = machines = filters.load_filter(weights_of(used))
         kmac = filters.kmac_per_pixel(machines.config, filters.enlargement(scale))

@@ -35,7 +35,7 @@ from nnvvc.codecs.vvc import (
 )
 from nnvvc.codecs.vvc_pictures import coded_format_of, decoded, vvc_bytes
 from nnvvc.errors import ConfigError, DamagedStream, StreamError
-from nnvvc.models.registry import FILTER_PEOPLE
+from nnvvc.models.registry import PEOPLE_FILTERS
 from nnvvc.options import DecodeOptions, EncodeOptions, Purpose
 from nnvvc.picture import Chroma, Picture, PictureFormat, VideoFormat
 from nnvvc.vvc.irap import write_key_slice
@@ -70,7 +70,7 @@ class HybridCodec:
         scale = coded_scale(options, purpose)
         header = StreamHeader(Pipeline.HYBRID, video, scale)
         keys = self._encoding(options, header, purpose)
-        filters = filtering.filters_for(options.filter, scale, video.still)
+        filters = filtering.filters_for(options, scale, video.still)
         header = replace(header, models=(*keys.models, *filters))
         frames = not_empty(frames)
         adaptation = adaptation_for(options, video)
@@ -109,7 +109,7 @@ class HybridCodec:
                 return learned if learned is not None and options.purpose == "machines" else picture
 
             return unfiltered(map(seen, pictures), header, coded, options, stream.notes)
-        if used.number == FILTER_PEOPLE:
+        if used.number in PEOPLE_FILTERS:
             return for_people(pictures, order, used, header, options, qp, stream.notes)
         return for_machines(pictures, order, used, header, coded, options, qp, stream.notes)
 

@@ -4,6 +4,8 @@ Motion is estimated between decoded pictures, since decoders do not tell theirs.
 group only, from its key picture to the next one.
 """
 
+import threading
+from collections import OrderedDict
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -37,6 +39,13 @@ def places(number: int, last: int, keys: Container[int]) -> list[tuple[int, int]
     return [*found, (before, after)]
 
 
+NEIGHBOURS = 2 * len(DISTANCES)
+"""Of each picture: two at each distance."""
+
+KEPT = 4
+"""Key pictures that are looked at by some group at a time, and some."""
+
+
 @dataclass(frozen=True)
 class Placed:
     """A decoded picture and what the stream says of it. before, after: its neighbours, see `places`; None
@@ -47,12 +56,11 @@ class Placed:
     facts: PictureFacts
     before: tuple[Picture | None, ...] = (None,) * len(DISTANCES)
     after: tuple[Picture | None, ...] = (None,) * len(DISTANCES)
-    layers: tuple[int, ...] = (-1,) * (2 * len(DISTANCES))
+    layers: tuple[int, ...] = (-1,) * NEIGHBOURS
 
-    @property
-    def all_layers(self) -> tuple[int, ...]:
-        """The picture's own, and its neighbours'."""
-        return (self.facts.layer, *self.layers)
+    def layers_of(self, neighbours: int) -> tuple[int, ...]:
+        """The picture's own, and those of its farthest neighbours."""
+        return (self.facts.layer, *self.layers[len(self.layers) - neighbours :])
 
 
 class Placing:
@@ -118,31 +126,62 @@ def placed(pictures: Iterable[tuple[Picture, PictureFacts]]) -> Iterator[Placed]
     yield from placing.finish()
 
 
-def beside(found: Placed, cropped: PictureFormat) -> list[list[NDArray[np.float32]] | None]:
-    """Planes of the neighbours, cropped, as they look at the picture's time, of 10 bits and not rounded:
-    before and after, for each of `places`; None where there is none.
+class Sights:
+    """Neighbours as motion sees them. Key pictures, which a whole group looks at, are kept until others come.
+
+    cropped: the format that pictures are cropped to. May be asked by several threads.
     """
-    own = Sight(cropped_planes(found.picture, cropped)[0], found.picture.format.bit_depth)
+
+    def __init__(self, cropped: PictureFormat) -> None:
+        self.cropped = cropped
+        self._kept: OrderedDict[int, tuple[Picture, Sight]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(self, picture: Picture, layer: int) -> Sight:
+        """layer: see `PictureFacts`."""
+        if layer != 0:
+            return self._new(picture)
+        with self._lock:
+            if id(picture) not in self._kept:
+                # The picture is kept too, so that nothing else gets its identity.
+                self._kept[id(picture)] = picture, self._new(picture)
+            self._kept.move_to_end(id(picture))
+            _, found = self._kept[id(picture)]
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+            return found
+
+    def _new(self, picture: Picture) -> Sight:
+        luma, *chroma = cropped_planes(picture, self.cropped)
+        return Sight(luma, picture.format.bit_depth, chroma)
+
+
+def beside(
+    found: Placed, sights: Sights, neighbours: int = NEIGHBOURS
+) -> list[list[NDArray[np.float32]] | None]:
+    """Planes of the neighbours, cropped, as they look at the picture's time, of 10 bits and not rounded:
+    before and after, for each of `places`; None where there is none. neighbours: how many, the farthest ones.
+    """
+    pairs = zip(found.before, found.after, strict=True)
+    others = [other for pair in pairs for other in pair]
+    others = others[len(others) - neighbours :]
+    own = sights.of(found.picture, found.facts.layer)
     moved: dict[int, list[NDArray[np.float32]]] = {}
-    result: list[list[NDArray[np.float32]] | None] = []
-    for pair in zip(found.before, found.after, strict=True):
-        for other in pair:
-            if other is not None and id(other) not in moved:
-                luma, *chroma = cropped_planes(other, cropped)
-                sight = Sight(luma, other.format.bit_depth, chroma)
-                moved[id(other)] = sight.moved(own.motion(sight))
-            result.append(None if other is None else moved[id(other)])
-    return result
+    for other, layer in zip(others, found.layers_of(neighbours)[1:], strict=True):
+        if other is not None and id(other) not in moved:
+            sight = sights.of(other, layer)
+            moved[id(other)] = sight.moved(own.motion(sight))
+    return [None if other is None else moved[id(other)] for other in others]
 
 
-def planes_among(found: Placed, cropped: PictureFormat) -> Planes:
+def planes_among(found: Placed, sights: Sights, neighbours: int) -> Planes:
     """As `to_tensors`, but of the picture, and then of those `beside` it, or its own again where there is
     none: luma (1, 1 + neighbours, H, W), chroma (1, 2 * (1 + neighbours), H / 2, W / 2).
     """
-    own = to_tensors(found.picture, cropped)
-    others = beside(found, cropped)
-    fmt = replace(cropped, bit_depth=MOTION_DEPTH)
-    luma, chroma = (torch.empty(1, (1 + len(others)) * planes.shape[1], *planes.shape[2:]) for planes in own)
+    own = to_tensors(found.picture, sights.cropped)
+    others = beside(found, sights, neighbours)
+    fmt = replace(sights.cropped, bit_depth=MOTION_DEPTH)
+    luma, chroma = (torch.empty(1, (1 + neighbours) * planes.shape[1], *planes.shape[2:]) for planes in own)
     luma[:, :1], chroma[:, :2] = own
     for number, planes in enumerate(others, 1):
         if planes is None:

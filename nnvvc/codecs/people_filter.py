@@ -11,16 +11,16 @@ from nnvvc.ahead import side_by_side
 from nnvvc.bitstream.header import ModelReference
 from nnvvc.codecs.filter_planes import Planes, in_tiles, to_picture, to_tensors
 from nnvvc.codecs.filter_updates import Change, FilterState, changed
-from nnvvc.codecs.neighbours import Placed, planes_among
+from nnvvc.codecs.neighbours import Placed, Sights, planes_among
 from nnvvc.entropy.block_map import BLOCK, BlockMap
 from nnvvc.media.colour import levels
 from nnvvc.models.adaptable import Adaptable
 from nnvvc.models.exact_restoration import load_exact
 from nnvvc.models.filters import ALIGNMENT
+from nnvvc.models.people import PeopleNetwork, load_people
 from nnvvc.models.precision import reduced_precision
 from nnvvc.models.quantised import fastest
 from nnvvc.models.registry import FILTER_IMAGE, reference, weights_of
-from nnvvc.models.restoration import PRECISE, RestorationFilter, load_restoration
 from nnvvc.models.threads import lone_threads
 from nnvvc.picture import Chroma, Picture, PictureFormat
 
@@ -52,10 +52,10 @@ class PeopleFilter:
         key_qp: int,
         conceal: Callable[[str], None] | None = None,
     ) -> None:
-        self._adaptable = Adaptable(load_restoration(weights_of(used)))
+        self._adaptable = Adaptable(load_people(weights_of(used)))
         self._model = ready(self._adaptable, None)
         self.target = target
-        self._decoded = decoded
+        self._decoded, self._sights = decoded, Sights(decoded)
         self._key_qp = torch.tensor([float(key_qp)])
         size = target.width, target.height
         self._state = FilterState(used.number, self._adaptable.count, size, conceal)
@@ -77,14 +77,16 @@ class PeopleFilter:
     def _unfiltered(self, picture: Picture) -> Picture:
         return to_picture(*to_tensors(picture, self._decoded), self.target)
 
-    def _filtered(self, found: Placed, model: RestorationFilter, off: BlockMap | None) -> Picture:
-        planes = planes_among(found, self._decoded)
-        return to_picture(*filtered_planes(model, planes, self._key_qp, found.all_layers, off), self.target)
+    def _filtered(self, found: Placed, model: PeopleNetwork, off: BlockMap | None) -> Picture:
+        count = model.neighbours
+        planes, layers = planes_among(found, self._sights, count), found.layers_of(count)
+        return to_picture(*filtered_planes(model, planes, self._key_qp, layers, off), self.target)
 
 
-def ready(adaptable: Adaptable[RestorationFilter], change: Change | None) -> RestorationFilter:
+def ready(adaptable: Adaptable[PeopleNetwork], change: Change | None) -> PeopleNetwork:
     """The filter with a change, in the form that is fastest here."""
-    return fastest(adaptable.model if change is None else changed(adaptable, change), PRECISE)
+    model = adaptable.model if change is None else changed(adaptable, change)
+    return fastest(model, model.precise)
 
 
 def filtered_pictures(
@@ -138,14 +140,14 @@ def _even(size: int) -> int:
 
 @torch.inference_mode()
 def filtered_planes(
-    model: RestorationFilter,
+    model: PeopleNetwork,
     planes: Planes,
     key_qp: torch.Tensor,
     layers: Sequence[int],
     off: BlockMap | None = None,
 ) -> Planes:
     """Planes of one picture, filtered, but for the blocks where it is off. planes: with the neighbours',
-    where the model takes them. layers: see `RestorationFilter`.
+    where the model takes them. layers: see `RestorationFilter.forward`.
     """
     plain = planes[0][:, :1], planes[1][:, :2]
     if off is not None and off.all():

@@ -11,12 +11,11 @@ from nnvvc.adapt.samples import Sample, decibels
 from nnvvc.codecs.filter_planes import Planes, to_tensors
 from nnvvc.codecs.filter_updates import Change
 from nnvvc.codecs.fitting import Judged
-from nnvvc.codecs.neighbours import Placed, planes_among
+from nnvvc.codecs.neighbours import Placed, Sights, planes_among
 from nnvvc.codecs.people_filter import filtered_planes, ready, turn_off
 from nnvvc.entropy.block_map import BLOCK, BlockMap, map_shape
 from nnvvc.models.adaptable import Adaptable
-from nnvvc.models.registry import FILTER_PEOPLE
-from nnvvc.models.restoration import RestorationFilter
+from nnvvc.models.people import PeopleNetwork
 from nnvvc.models.threads import lone_threads
 from nnvvc.picture import Chroma, Picture, PictureFormat
 
@@ -28,21 +27,23 @@ LARGEST_SHARE, LOW_RATE_QP = 0.0145, 30
 
 
 class PeopleFitting:
-    """`Fitting` of the filter for people to pictures of a format, of any depth."""
+    """`Fitting` of a filter for people to pictures of a format, of any depth. number: of the model."""
 
-    number = FILTER_PEOPLE
     resampling = False
     steps = range(3, 12)
 
-    def __init__(self, model: RestorationFilter, fmt: PictureFormat) -> None:
+    def __init__(self, number: int, model: PeopleNetwork, fmt: PictureFormat) -> None:
+        self.number = number
         self._format = fmt
+        self._sights = Sights(fmt)
         self._adaptable = Adaptable(model)
         self.count = self._adaptable.count
         self.map_shape = map_shape(fmt.width, fmt.height)
 
     def sample(self, found: Placed, original: Picture) -> Sample:
         wanted = to_tensors(original.with_chroma(Chroma.C420), self._format)
-        return Sample(*planes_among(found, self._format), *wanted, found.all_layers)
+        count = self._adaptable.model.neighbours
+        return Sample(*planes_among(found, self._sights, count), *wanted, found.layers_of(count))
 
     def largest_share(self, key_qp: int) -> float:
         return LARGEST_SHARE if key_qp >= LOW_RATE_QP else 4 * LARGEST_SHARE

@@ -32,7 +32,7 @@ def vvc_trial(
     picture: Picture, video: VideoFormat, scale: Fraction, options: EncodeOptions, losses: BlockLosses
 ) -> Trial:
     """The trial of a picture coded at `scale`; it raises what the VVC tools raise. losses: the picture's."""
-    models = filters_for(options.filter, scale, still=True)
+    models = filters_for(options, scale, still=True)
     header = StreamHeader(Pipeline.VVC, video, scale, models)
     scaled = scaled_format(video.picture, scale)
     coded = coded_format(scaled)

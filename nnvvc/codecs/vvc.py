@@ -20,7 +20,7 @@ from nnvvc.codecs.scale import coded_scale, restored, scaled_format
 from nnvvc.codecs.vvc_pictures import Reconstruction, coded_format_of, decoded, vvc_bytes
 from nnvvc.errors import DamagedStream, InputError
 from nnvvc.media.resample import resample
-from nnvvc.models.registry import FILTER_PEOPLE
+from nnvvc.models.registry import PEOPLE_FILTERS
 from nnvvc.options import DecodeOptions, EncodeOptions
 from nnvvc.picture import Matrix, Picture, PictureFormat, VideoFormat
 from nnvvc.vvc.tools import (
@@ -59,7 +59,7 @@ class VvcCodec:
             settings = replace(settings, qp=qp)
         source = scaled_format(video.picture, scale)
         coded = coded_format(source)
-        models = filtering.filters_for(options.filter, scale, video.still)
+        models = filtering.filters_for(options, scale, video.still)
         header = StreamHeader(Pipeline.VVC, video, scale, models)
         if options.picture_hash != "none":
             hash_type = {"SEIDecodedPictureHash": _HASH_TYPES[options.picture_hash]}
@@ -94,7 +94,7 @@ class VvcCodec:
         qp = filtering.key_slice_qp(stream.first, stream.sets)
         order = OutputOrder()
         pictures = _decode(order.watch(stream), size, coded, options, stream.notes)
-        if used.number == FILTER_PEOPLE:
+        if used.number in PEOPLE_FILTERS:
             return for_people(pictures, order, used, header, options, qp, stream.notes)
         return for_machines(pictures, order, used, header, coded, options, qp, stream.notes)
 

@@ -1,12 +1,13 @@
 """Motion between pictures, and pictures moved along it: for what decoders do not tell.
 
-Blocks are matched from a small size of the pictures to the full one. At each size they look around, follow
-the slopes of the samples (Lucas and Kanade, IJCAI 1981) and take over what blocks beside them found; at full
-size they are settled at half their distance. It is a filter's business, not a codec's: nothing is predicted
-from it, so that processors may differ in the last bit.
+Blocks are matched from a small size of the pictures to the full one. At each size they look around, take over
+what blocks beside them found, and follow the slopes of the samples (Lucas and Kanade, IJCAI 1981); at full
+size they only follow these, and blocks half as far apart take over from each other what fits them. It is a
+filter's business, not a codec's: nothing is predicted from it, so that processors may differ in the last bit.
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -24,8 +25,8 @@ STEP = 8
 SMALLEST = 36
 """Shorter side of the sizes that are halved no more."""
 
-REACH = (4, 2, 1)
-"""Samples that are searched at the smallest size, at those between, and at full size."""
+REACH = (4, 1)
+"""Samples that are searched at the smallest size, and at larger ones but for the full one."""
 
 PRICE = 2.0
 """Of a sample away from where a larger size's vector leads, in mean differences of samples of 10 bits."""
@@ -33,8 +34,8 @@ PRICE = 2.0
 BIAS = 0.7
 """Mean difference that the vector of a block beside has to fit better by."""
 
-FLOOR = 4.0
-"""Mean differences below this are all alike: they are noise."""
+QUIET = 5.0
+"""Mean difference below which a block's vector is good enough: what is left is noise."""
 
 DIFFERENT = 100.0
 """Differences of samples of 10 bits above which they are taken for other things."""
@@ -48,10 +49,14 @@ SPREAD = 8.0
 Vectors = NDArray[np.float32]
 """(rows, columns, 2): columns and rows, in samples, from a block to where it is in another picture."""
 
+SHARP = -0.75
+"""Slope of the cubic kernel (Keys 1981) one sample away: -0.5 is smoother, and loses what is fine."""
+
 _SHARES = np.arange(loops.FRACTIONS)[:, None] / loops.FRACTIONS
-_DISTANCES = np.arange(1 - loops.TAPS // 2, loops.TAPS // 2 + 1) - _SHARES
-_LANCZOS = np.sinc(_DISTANCES) * np.sinc(_DISTANCES / (loops.TAPS // 2))
-_TAPS = (_LANCZOS / _LANCZOS.sum(1, keepdims=True)).astype(np.float32)
+_DISTANCES = np.abs(np.arange(1 - loops.TAPS // 2, loops.TAPS // 2 + 1) - _SHARES)
+_INNER = (SHARP + 2) * _DISTANCES**3 - (SHARP + 3) * _DISTANCES**2 + 1
+_OUTER = SHARP * (_DISTANCES**3 - 5 * _DISTANCES**2 + 8 * _DISTANCES - 4)
+_TAPS = np.where(_DISTANCES <= 1, _INNER, _OUTER).astype(np.float32)
 """What a sample between others is made of."""
 
 
@@ -85,8 +90,8 @@ class Sight:
     """
 
     def __init__(self, luma: Plane, bit_depth: int, chroma: Sequence[Plane] = ()) -> None:
-        samples, *others = (_of_motion_depth(plane, bit_depth) for plane in (luma, *chroma))
-        self.chroma = [Level(plane) for plane in others]
+        samples = _of_motion_depth(luma, bit_depth)
+        self._chroma, self._bit_depth = chroma, bit_depth
         self.levels = [Level(samples)]
         while min(samples.shape) > SMALLEST:
             height, width = samples.shape
@@ -94,24 +99,31 @@ class Sight:
             samples = half.astype(np.float32, copy=False)
             self.levels.append(Level(samples))
 
+    @cached_property
+    def chroma(self) -> list[Level]:
+        """Made when it is asked for: of most pictures only the luma is looked at."""
+        return [Level(_of_motion_depth(plane, self._bit_depth)) for plane in self._chroma]
+
     def motion(self, other: "Sight") -> Vectors:
         """From blocks of this picture, STEP / 2 apart, to another one of the same size."""
         vectors = np.zeros((*self.levels[-1].blocks(STEP), 2), np.float32)
-        sizes = zip(self.levels[::-1], other.levels[::-1], strict=True)
-        for number, (own, there) in enumerate(sizes):
+        smaller = list(zip(self.levels[:0:-1], other.levels[:0:-1], strict=True))
+        for number, (own, there) in enumerate(smaller):
             if number:
                 vectors = _finer(2 * vectors, own.blocks(STEP))
             planes = own.samples, there.samples, own.pitch, own.size
-            full = own is self.levels[0]
-            reach = REACH[0] if number == 0 else REACH[1 + full]
-            loops.search(*planes, STEP, vectors, reach, np.float32(PRICE))
-            if not full:
-                loops.spread(*planes, STEP, vectors, np.float32(BIAS))
+            loops.search(*planes, STEP, vectors, REACH[min(number, 1)], np.float32(PRICE))
+            loops.spread(*planes, STEP, vectors, np.float32(BIAS), np.float32(QUIET))
             _follow(own, there, vectors, STEP)
-        vectors = loops.averaged(*planes, STEP, vectors, np.float32(FLOOR))
+        own, there = self.levels[0], other.levels[0]
+        planes = own.samples, there.samples, own.pitch, own.size
+        if smaller:
+            vectors = _finer(2 * vectors, own.blocks(STEP))
+        else:
+            loops.search(*planes, STEP, vectors, REACH[0], np.float32(PRICE))
+        _follow(own, there, vectors, STEP)
         vectors = _finer(vectors, own.blocks(STEP // 2))
-        _follow(own, there, vectors, STEP // 2)
-        loops.spread(*planes, STEP // 2, vectors, np.float32(BIAS))
+        loops.spread(*planes, STEP // 2, vectors, np.float32(BIAS), np.float32(QUIET))
         return vectors
 
     def moved(self, vectors: Vectors) -> list[NDArray[np.float32]]:
@@ -134,16 +146,17 @@ def _moved(plane: Level, vectors: Vectors) -> NDArray[np.float32]:
     height, width = plane.size
     result = np.zeros([(blocks + 4) * step for blocks in vectors.shape[:2]], np.float32)
     given = plane.samples, plane.pitch, plane.size
-    loops.moved(*given, step, vectors, _TAPS, loops.WINDOW, result.reshape(-1))
+    loops.moved(*given, step, vectors, _TAPS, result.reshape(-1))
     return result[2 * step :, 2 * step :][:height, :width]
 
 
 def _halved(vectors: Vectors) -> Vectors:
     """Those of a plane of half the size, with blocks as far apart."""
     rows, columns = vectors.shape[:2]
-    even = np.pad(vectors, ((0, rows % 2), (0, columns % 2), (0, 0)), mode="edge")
-    total = even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]
-    return total * np.float32(1 / 8)
+    even = cv2.copyMakeBorder(vectors, 0, rows % 2, 0, columns % 2, cv2.BORDER_REPLICATE)
+    size = even.shape[1] // 2, even.shape[0] // 2
+    found = cv2.resize(even, size, interpolation=cv2.INTER_AREA).astype(np.float32, copy=False)
+    return found * np.float32(0.5)
 
 
 def _follow(own: Level, other: Level, vectors: Vectors, step: int) -> None:

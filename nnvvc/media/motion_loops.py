@@ -15,6 +15,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from nnvvc.media.vectors_of_eight import four_along, four_down
+
 Array = NDArray[Any]
 
 EDGE = 32
@@ -31,7 +33,7 @@ WIDE = 16
 FRACTIONS = 32
 """Places between two samples that are told apart where samples are taken."""
 
-TAPS = 6
+TAPS = 4
 
 _N = np.uintp
 _ONE, _WINDOW, _WIDE = _N(1), _N(WINDOW), _N(WIDE)
@@ -119,7 +121,9 @@ def search(
 
 
 @njit(fastmath=True, nogil=True, cache=True)
-def spread(own: Array, other: Array, pitch: int, size: Any, step: int, vectors: Array, bias: Any) -> None:
+def spread(
+    own: Array, other: Array, pitch: int, size: Any, step: int, vectors: Array, bias: Any, quiet: Any
+) -> None:
     """A block takes the vector of one beside it where that fits better, by more than `bias`: down and to the
     right, then back.
     """
@@ -143,36 +147,13 @@ def spread(own: Array, other: Array, pitch: int, size: Any, step: int, vectors: 
                         continue
                     if least < 0:
                         least = _apart(own, other, pitch, size, step, place, u, v)
+                    if least < quiet:
+                        break
                     found = _apart(own, other, pitch, size, step, place, to_u, to_v)
                     if found < least - better:
                         least, better, u, v = found, _F(0), to_u, to_v
                 apart[row, column] = least
                 vectors[row, column, 0], vectors[row, column, 1] = u, v
-
-
-@njit(fastmath=True, nogil=True, cache=True)
-def averaged(
-    own: Array, other: Array, pitch: int, size: Any, step: int, vectors: Array, floor: np.float32
-) -> Array:
-    """Vectors of all blocks around each, and its own, by how well they fit it: dense inverse search calls
-    that densification. floor: differences below it are all alike.
-    """
-    rows, columns, _ = vectors.shape
-    result = np.empty_like(vectors)
-    for row in range(rows):
-        for column in range(columns):
-            weights, u, v = _F(0), _F(0), _F(0)
-            for i in range(-1, 2):
-                for j in range(-1, 2):
-                    r, c = min(max(row + i, 0), rows - 1), min(max(column + j, 0), columns - 1)
-                    to_u, to_v = vectors[r, c]
-                    apart = _apart(own, other, pitch, size, step, (row, column), to_u, to_v)
-                    weight = _F(1) / max(apart, floor)
-                    weights += weight
-                    u += weight * to_u
-                    v += weight * to_v
-            result[row, column, 0], result[row, column, 1] = u / weights, v / weights
-    return result
 
 
 @njit(fastmath=True, nogil=True, cache=True)
@@ -238,45 +219,35 @@ def follow(vectors: Array, slopes: Array, leads: Array, most: Any) -> None:
 
 
 @njit(fastmath=True, nogil=True, cache=True)
-def moved(
-    other: Array, pitch: int, size: Any, step: int, vectors: Array, taps: Array, window: int, result: Array
-) -> None:
+def moved(other: Array, pitch: int, size: Any, step: int, vectors: Array, taps: Array, result: Array) -> None:
     """Adds the other plane, as the vectors lead, to a flat result of (rows + 4) * step lines of
     (columns + 4) * step samples, the picture beginning 2 * step from both sides: each block's whole window,
     weighed down to its sides, so that blocks run into each other (overlapped block motion compensation).
 
-    taps: (FRACTIONS, TAPS). window: WINDOW, twice the step.
+    taps: (FRACTIONS, TAPS). step: half of WINDOW.
     """
     rows, columns, _ = vectors.shape
-    line, length = _N(pitch), _N(window)
+    line = _N(pitch)
     wide = (columns + 4) * step
-    tent = np.empty(WINDOW, np.float32)
-    for j in range(WINDOW):
-        tent[j] = min(j + 0.5, WINDOW - 0.5 - j) / step
+    tents = np.empty(WINDOW * WINDOW, np.float32)
+    for i in range(WINDOW):
+        for j in range(WINDOW):
+            down, along = min(i + 0.5, WINDOW - 0.5 - i), min(j + 0.5, WINDOW - 0.5 - j)
+            tents[i * WINDOW + j] = down * along / (step * step)
     across = np.empty((WINDOW + TAPS) * WINDOW, np.float32)
     for row in range(-1, rows + 1):
         for column in range(-1, columns + 1):
             r, c = min(max(row, 0), rows - 1), min(max(column, 0), columns - 1)
             u = int(np.floor(_held(column, step, vectors[r, c, 0], size[1]) * FRACTIONS + _F(0.5)))
             v = int(np.floor(_held(row, step, vectors[r, c, 1], size[0]) * FRACTIONS + _F(0.5)))
-            a0, a1, a2, a3, a4, a5 = taps[u % FRACTIONS]
-            b0, b1, b2, b3, b4, b5 = taps[v % FRACTIONS]
+            a0, a1, a2, a3 = taps[u % FRACTIONS]
+            b0, b1, b2, b3 = taps[v % FRACTIONS]
             y, x = _begins(row, step, WINDOW), _begins(column, step, WINDOW)
             first = (y + v // FRACTIONS - (TAPS // 2 - 1)) * pitch
             there = _N(first + x + u // FRACTIONS - (TAPS // 2 - 1))
-            for i in range(length + _N(TAPS - 1)):
-                t, k = there + i * line, i * _WINDOW
-                for j in range(length):
-                    s = t + j
-                    found = a0 * other[s] + a1 * other[s + _N(1)] + a2 * other[s + _N(2)]
-                    across[k + j] = (
-                        found + a3 * other[s + _N(3)] + a4 * other[s + _N(4)] + a5 * other[s + _N(5)]
-                    )
+            for i in range(_WINDOW + _N(TAPS - 1)):
+                four_along(other, there + i * line, a0, a1, a2, a3, across, i * _WINDOW)
             here = _N((y - EDGE + 2 * step) * wide + x - EDGE + 2 * step)
-            for i in range(length):
-                t, k, weight = here + i * _N(wide), i * _WINDOW, tent[i]
-                for j in range(length):
-                    s = k + j
-                    found = b0 * across[s] + b1 * across[s + _N(8)] + b2 * across[s + _N(16)]
-                    found += b3 * across[s + _N(24)] + b4 * across[s + _N(32)] + b5 * across[s + _N(40)]
-                    result[t + j] += weight * tent[j] * found
+            for i in range(_WINDOW):
+                k = i * _WINDOW
+                four_down(across, k, b0, b1, b2, b3, tents, k, result, here + i * _N(wide))

@@ -28,10 +28,11 @@ from nnvvc.models.restoration import (
     SURROUNDINGS,
     RestorationConfig,
     RestorationFilter,
+    card_of,
     condition,
     quantiser_step,
-    write_card,
 )
+from nnvvc.models.saved import write_card
 
 LIMIT = 4095
 """Largest magnitude of an activation."""
@@ -224,7 +225,7 @@ def save_exact(model: RestorationFilter, shifts: Shifts, path: Path, facts: dict
     rounded.load_state_dict({k: v.float() for k, v in tensors.items()})
     about = {"shifts": shifts, "answer": ExactRestoration(rounded, shifts).known_answer()}
     save_file(tensors, path, {FORMAT: json.dumps(about)})
-    write_card(model.config, path, facts)
+    write_card(path, card_of(model.config) | facts)
 
 
 def load_exact(path: Path) -> ExactRestoration:

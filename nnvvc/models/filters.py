@@ -7,7 +7,6 @@ mechanism (bias-only adaptation: Lam et al., ACM MM 2020, arXiv 2007.14267). Sev
 competition share the trunk and differ in their last stage (Zhang et al., arXiv 2406.12367).
 """
 
-import json
 import math
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -16,11 +15,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from nnvvc.errors import UnknownModel
+from nnvvc.models.saved import Card, load_weights, save_weights
 
 ALIGNMENT = 16
 """Width and height are padded to a multiple of this many luma samples: what the halvings need, and some."""
@@ -264,22 +261,15 @@ def resample(planes: Tensor, up: int) -> Tensor:
     return F.interpolate(planes.float(), scale_factor=up, mode="bicubic", align_corners=False)
 
 
-def save_filter(model: PictureFilter, path: Path, facts: dict[str, Any]) -> None:
+def save_filter(model: PictureFilter, path: Path, facts: Card) -> None:
     """Write float16 weights to `path` (.safetensors), and beside them the model card."""
-    save_file({k: v.detach().cpu().half().contiguous() for k, v in model.state_dict().items()}, path)
-    card = {"config": asdict(model.config), "kmac_per_pixel": kmac_per_pixel(model.config, 1)} | facts
-    path.with_suffix(".json").write_text(json.dumps(card, indent=1, default=str) + "\n")
+    card = {"config": asdict(model.config), "kmac_per_pixel": kmac_per_pixel(model.config, 1)}
+    save_weights(model, path, card | facts)
 
 
 def load_filter(path: Path) -> PictureFilter:
     """The filter that `save_filter` wrote, in float32, for inference; UnknownModel where it is not sound."""
-    try:
-        given = json.loads(path.with_suffix(".json").read_text())["config"]
-        model = PictureFilter(filter_config(given))
-        model.load_state_dict({k: v.float() for k, v in load_file(path).items()})
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-        raise UnknownModel(f"the filter weights {path.name} cannot be loaded: {error}") from error
-    return model.eval().requires_grad_(False)
+    return load_weights(path, lambda card: PictureFilter(filter_config(card["config"])))
 
 
 def kmac_per_pixel(config: FilterConfig, up: int) -> float:

@@ -18,7 +18,7 @@ WEIGHTS = Path(__file__).parent / "weights"
 
 IMAGE_PEOPLE, IMAGE_MACHINES = 1, 2
 ADAPTER_PEOPLE = 32
-FILTER_MACHINES, FILTER_PEOPLE, FILTER_VIDEO, FILTER_IMAGE, FILTER_LEARNED = 64, 65, 66, 67, 68
+FILTER_MACHINES, FILTER_PEOPLE, FILTER_VIDEO, FILTER_IMAGE, FILTER_LEARNED, FILTER_QUICK = range(64, 70)
 
 FILES = {
     IMAGE_PEOPLE: "image_people.safetensors",
@@ -29,7 +29,11 @@ FILES = {
     FILTER_VIDEO: "filter_video.safetensors",
     FILTER_IMAGE: "filter_image.safetensors",
     FILTER_LEARNED: "filter_learned.safetensors",
+    FILTER_QUICK: "filter_quick.safetensors",
 }
+
+PEOPLE_FILTERS = FILTER_PEOPLE, FILTER_QUICK
+"""Those of VVC's pictures: `models.people` loads them."""
 
 
 IMAGE_MODELS: dict[Purpose, int] = {"people": IMAGE_PEOPLE, "machines": IMAGE_MACHINES}

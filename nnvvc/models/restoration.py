@@ -8,7 +8,6 @@ pictures before and after too, motion compensated: it says how much of each belo
 temporal filters before encoders do, and has linear taps for content (`taps`).
 """
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,11 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from nnvvc.errors import UnknownModel
 from nnvvc.models.filters import ConditionalConv, ResidualBlock, aligned
 from nnvvc.models.restoration_loops import blend_into, seen_by, shuffled
+from nnvvc.models.saved import Card, load_weights, save_weights
 from nnvvc.models.tap_shapes import CLIPS
 from nnvvc.models.taps import Taps
 
@@ -43,9 +40,6 @@ CONDITIONS = 5
 
 CHROMA_GAIN = 1.25
 """What luma's weights of neighbours are multiplied by for chroma: clips held out ask for 1.3 to 1.4."""
-
-PRECISE = ("enter", "far", "down1", "down2", "up1", "up0", "blocks4", "head", "blend", "taps")
-"""Parts that lose more by 8 bits than they save: all but the blocks at 1/4 and 1/8 of the resolution."""
 
 Clips = tuple[float, float]
 
@@ -203,14 +197,21 @@ class EnlargingConv(ConditionalConv):
 
 
 class RestorationFilter(nn.Module):
+    """neighbours: pictures that it sees around the one it filters. precise: parts that lose more by 8 bits
+    than they save: all but the blocks at 1/4 and 1/8 of the resolution.
+    """
+
+    precise = ("enter", "far", "down1", "down2", "up1", "up0", "blocks4", "head", "blend", "taps")
+
     def __init__(self, config: RestorationConfig) -> None:
         super().__init__()
+        self.neighbours = config.neighbours
         self.config = config
         w0, w1, w2 = config.widths
         b0, b1, b2 = config.blocks
         given = CONDITIONS + 2 * config.neighbours
         if config.neighbours:
-            self.taps = Taps()
+            self.taps = Taps(config.neighbours)
             self.far = nn.Conv2d(4 * (config.neighbours - NEAR), w0, 1, bias=False)
             self.blend = ConditionalConv(w1, len(CLIPS) * config.neighbours, 1, conditions=given)
             nn.init.normal_(self.blend.conv.weight, std=0.003)
@@ -301,24 +302,16 @@ def kmac_per_pixel(config: RestorationConfig) -> float:
     return (blend + half / 4 + (quarter + w1 * blend) / 16 + eighth / 64) / 1000
 
 
-def save_restoration(model: RestorationFilter, path: Path, facts: dict[str, Any]) -> None:
+def card_of(config: RestorationConfig) -> Card:
+    """What a model card says of the network."""
+    return {"config": asdict(config), "kmac_per_pixel": kmac_per_pixel(config)}
+
+
+def save_restoration(model: RestorationFilter, path: Path, facts: Card) -> None:
     """Write float16 weights to `path` (.safetensors), and beside them the model card."""
-    save_file({k: v.detach().cpu().half().contiguous() for k, v in model.state_dict().items()}, path)
-    write_card(model.config, path, facts)
-
-
-def write_card(config: RestorationConfig, path: Path, facts: dict[str, Any]) -> None:
-    """The model card beside the weights at `path`."""
-    card = {"config": asdict(config), "kmac_per_pixel": kmac_per_pixel(config)} | facts
-    path.with_suffix(".json").write_text(json.dumps(card, indent=1, default=str) + "\n")
+    save_weights(model, path, card_of(model.config) | facts)
 
 
 def load_restoration(path: Path) -> RestorationFilter:
     """The filter that `save_restoration` wrote, in float32, for inference; raises UnknownModel."""
-    try:
-        given = json.loads(path.with_suffix(".json").read_text())["config"]
-        model = RestorationFilter(RestorationConfig.of(given))
-        model.load_state_dict({k: v.float() for k, v in load_file(path).items()})
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-        raise UnknownModel(f"the filter weights {path.name} cannot be loaded: {error}") from error
-    return model.eval().requires_grad_(False)
+    return load_weights(path, lambda card: RestorationFilter(RestorationConfig.of(card["config"])))

@@ -22,13 +22,17 @@ something new, key pictures most: where they are near enough, they take the plac
 NEXT = ((0, 1), (1, 0), (1, 1), (1, -1))
 """The same of the pairs that are clipped too, and of those in neighbours."""
 
-PARTS = (len(AROUND), len(CLIPS) * len(NEXT), *(len(CLIPS), len(NEXT)) * len(DISTANCES))
-"""Taps on samples: around, next ones clipped; and at each distance neighbours clipped, next ones in them."""
+PAIRED = len(AROUND) + len(CLIPS) * len(NEXT)
+"""Taps on the picture itself: around, and next ones clipped."""
 
-PLAIN = sum(PARTS)
-"""All of these; one more is on what the network adds, which it makes stronger or weaker."""
+OF_NEIGHBOURS = len(CLIPS) + len(NEXT)
+"""Taps on the neighbours at one distance: these clipped, and next ones in them."""
 
-COUNT = PLAIN + 1
+
+def plain_taps(neighbours: int) -> int:
+    """All taps on samples; one more is on what the network adds, which it makes stronger or weaker."""
+    return PAIRED + OF_NEIGHBOURS * (neighbours // 2)
+
 
 GRID = 8
 """Side of the blocks of JPEG and its like."""

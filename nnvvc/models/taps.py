@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nnvvc.models.tap_loops import add_taps
+from nnvvc.models.tap_loops import add_taps, measure
 from nnvvc.models.tap_shapes import (
     ACTIVE,
     ALONG,
@@ -20,35 +20,40 @@ from nnvvc.models.tap_shapes import (
     BLOCK,
     CLASSES,
     CLIPS,
-    COUNT,
-    DISTANCES,
     GRID,
     GRID_UNIT,
     LAYERS,
     MOVING,
     NEXT,
-    PLAIN,
     REACH,
     SETS,
+    plain_taps,
 )
 
 
 class Taps(nn.Module):
-    """weight: (SETS, COUNT): common ones, what each class adds, and what each layer adds.
+    """neighbours: pictures that taps reach into, two at each distance.
 
-    mix: (PLAIN, PLAIN), what weights of taps on samples are made of: taps are so much alike that they would
-    have to be sent finely, mixed they need not be. That of the network's residual is the last one. grid: (2,
-    len(ALONG), GRID), along rows and along columns. Neither is trained with the network: encoders solve for
-    them on their content.
+    weight: (SETS, count): common ones, what each class adds, and what each layer adds. mix: (count - 1, count
+    - 1), what weights of taps on samples are made of: taps are so much alike that they would have to be sent
+    finely, mixed they need not be. That of the network's residual is the last one. grid: (2, len(ALONG),
+    GRID), along rows and along columns. None is trained with the network: encoders solve for them on their
+    content.
     """
 
     mix: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, neighbours: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(SETS, COUNT), requires_grad=False)
+        plain = plain_taps(neighbours)
+        self.weight = nn.Parameter(torch.zeros(SETS, plain + 1), requires_grad=False)
         self.grid = nn.Parameter(torch.zeros(2, len(ALONG), GRID), requires_grad=False)
-        self.register_buffer("mix", torch.eye(PLAIN))
+        self.register_buffer("mix", torch.eye(plain))
+
+    @property
+    def count(self) -> int:
+        """Taps, the one on what the network adds included."""
+        return self.weight.shape[1]
 
     @property
     def idle(self) -> bool:
@@ -59,13 +64,13 @@ class Taps(nn.Module):
     def forward(self, luma: Tensor, residual: Tensor, step: Tensor, layer: Tensor) -> Tensor:
         """What is added to luma, (N, 1, H, W), besides the residual.
 
-        luma: (N, 1 + 2 * len(DISTANCES), H, W), the picture, then those before and after it at each
-        distance. residual: (N, 1, H, W), of the network. step: (N, 1, 1, 1), in luma's unit. layer: (N,), see
+        luma: (N, 1 + neighbours, H, W), the picture, then those before and after it at each distance.
+        residual: (N, 1, H, W), of the network. step: (N, 1, 1, 1), in luma's unit. layer: (N,), see
         `condition`; of 0, nothing is added.
         """
         if self.weight.requires_grad or residual.requires_grad or luma.device.type != "cpu":
             return self._slow(luma, residual, step, layer)
-        weights = torch.cat((self.weight[..., :PLAIN] @ self.mix.T, self.weight[..., PLAIN:]), 1).float()
+        weights = torch.cat((self.weight[:, :-1] @ self.mix.T, self.weight[:, -1:]), 1).float()
         grid = GRID_UNIT * self.grid.float().numpy()
         numbers = classes(luma, step, whole=False).to(torch.uint8).numpy()
         result = torch.zeros_like(residual, dtype=torch.float32)
@@ -87,9 +92,9 @@ class Taps(nn.Module):
         return (layer > 0).to(luma)[:, None, None, None] * (own + grid)
 
     def basis(self, luma: Tensor, residual: Tensor, step: Tensor) -> Tensor:
-        """(N, COUNT, H, W): what weights of 1 add; arguments as for `forward`."""
+        """(N, count, H, W): what weights of 1 add; arguments as for `forward`."""
         parts = [_convolved(luma[:, :1], _kernels(AROUND, REACH)), _clipped(luma, step)]
-        for number in range(len(DISTANCES)):
+        for number in range(luma.shape[1] // 2):
             narrow, wide = _moved(luma, step, number)
             parts += [narrow, wide, _convolved(wide, _kernels(NEXT, 1))]
         plain = torch.cat(parts, 1)
@@ -97,7 +102,7 @@ class Taps(nn.Module):
 
 
 def of_layer(weight: Tensor, layer: int) -> Tensor:
-    """(CLASSES, COUNT): the weights of each class of blocks in pictures of a layer, 1 and more."""
+    """(CLASSES, count): the weights of each class of blocks in pictures of a layer, 1 and more."""
     common, own, layers = torch.split(weight, [1, CLASSES, LAYERS])
     return common + own + layers[min(layer, LAYERS) - 1]
 
@@ -119,13 +124,7 @@ def classes(luma: Tensor, step: Tensor, whole: bool = True) -> Tensor:
     whole: of every sample; otherwise of every block, (N, ceil(H / BLOCK), ceil(W / BLOCK)).
     """
     height, width = luma.shape[2:]
-    own = luma[:, :1]
-    edged = F.pad(own, (0, 1, 0, 1), mode="replicate")
-    across = (edged[..., :-1, 1:] - own).abs()
-    down = (edged[..., 1:, :-1] - own).abs()
-    moving = (luma[:, 1:3] - own).abs().mean(1, keepdim=True)
-    measures = torch.cat(((across + down) / 2, moving), 1) / step
-    blocks = F.avg_pool2d(measures, BLOCK, ceil_mode=True)
+    blocks = measured(luma, step)
     # Blocks alone would flicker between classes.
     blocks = F.avg_pool2d(blocks, 3, 1, 1, count_include_pad=False)
     active, moved = (
@@ -138,6 +137,25 @@ def classes(luma: Tensor, step: Tensor, whole: bool = True) -> Tensor:
     return found.repeat_interleave(BLOCK, 1).repeat_interleave(BLOCK, 2)[:, :height, :width]
 
 
+def measured(luma: Tensor, step: Tensor) -> Tensor:
+    """(N, 2, ceil(H / BLOCK), ceil(W / BLOCK)), in quantiser steps: mean differences of each block's samples
+    to the next ones, and to the first two neighbours; arguments as for `Taps.forward`.
+    """
+    if luma.device.type == "cpu" and not luma.requires_grad:
+        size = [-(-side // BLOCK) for side in luma.shape[2:]]
+        result = torch.empty(len(luma), 2, *size)
+        scales = (1 / step).flatten().numpy()
+        for planes, scale, found in zip(luma.float().numpy(), scales, result.numpy(), strict=True):
+            measure(planes, scale, found)
+        return result
+    own = luma[:, :1]
+    edged = F.pad(own, (0, 1, 0, 1), mode="replicate")
+    across = (edged[..., :-1, 1:] - own).abs()
+    down = (edged[..., 1:, :-1] - own).abs()
+    moving = (luma[:, 1:3] - own).abs().mean(1, keepdim=True)
+    return F.avg_pool2d(torch.cat(((across + down) / 2, moving), 1) / step, BLOCK, ceil_mode=True)
+
+
 def _clipped(luma: Tensor, step: Tensor) -> Tensor:
     """(N, len(CLIPS) * len(NEXT), H, W): sums of the differences to next samples, clipped at both widths."""
     pairs = _convolved(luma[:, :1], _kernels(NEXT, 1))
@@ -145,9 +163,7 @@ def _clipped(luma: Tensor, step: Tensor) -> Tensor:
 
 
 def _moved(luma: Tensor, step: Tensor, number: int) -> tuple[Tensor, Tensor]:
-    """(N, 1, H, W) each: sums of the differences to both neighbours of one of DISTANCES, clipped at both
-    widths.
-    """
+    """(N, 1, H, W) each: sums of the differences to both neighbours at one distance, clipped at both."""
     apart = luma[:, 1 + 2 * number : 3 + 2 * number] - luma[:, :1]
     narrow, wide = (apart.clamp(-c * step, c * step).sum(1, keepdim=True) for c in CLIPS)
     return narrow, wide

@@ -27,13 +27,13 @@ from numpy.typing import NDArray
 from nnvvc.bitstream.access_unit import AccessUnits
 from nnvvc.bitstream.nal import split_annex_b
 from nnvvc.codecs.filtering import key_slice_qp
-from nnvvc.codecs.neighbours import Placed, beside, placed
+from nnvvc.codecs.neighbours import Placed, Sights, beside, placed
 from nnvvc.codecs.output_order import PictureFacts
 from nnvvc.files import atomic_path
 from nnvvc.media import open_source
 from nnvvc.media.colour import rgb_to_picture
 from nnvvc.media.resample import resample
-from nnvvc.picture import Chroma, Matrix, Picture
+from nnvvc.picture import Chroma, Matrix, Picture, PictureFormat
 from nnvvc.training.filter_data import code_patches, vvc_coder
 from nnvvc.training.moving_photos import PATCH, moving_patch
 from nnvvc.training.photos import ENDINGS, read_rgb
@@ -128,32 +128,30 @@ def code_clip(make: Callable[[], Sequence[Picture]], folder: Path, name: str, qp
         planes: list[NDArray[np.uint16]] = []
         layer: list[int] = []
         beside_layers: list[tuple[int, ...]] = []
-        shown = placed(zip(decoded, map(PictureFacts, layers), strict=True))
+        shown, sights = placed(zip(decoded, map(PictureFacts, layers), strict=True)), Sights(fmt)
         for number, found in enumerate(shown):
             if number in kept:
                 patches = patches_of(found.picture)
                 rows += patches
                 originals += patches_of(clip[number])
-                planes += _beside(found)
+                planes += _beside(found, sights)
                 layer += [found.facts.layer] * len(patches)
                 beside_layers += [found.layers] * len(patches)
         pairs = Pairs(np.stack(rows), np.stack(originals), layer, key_qp, np.stack(planes), beside_layers)
         save_pairs(_target(folder, name, qp), pairs)
 
 
-def _beside(found: Placed) -> list[NDArray[np.uint16]]:
-    """Of each patch of a picture, in the order of `patches_of`: luma of its neighbours at DISTANCES."""
-    own = found.picture.planes[0]
-    planes = [
-        own if moved is None else moved[0].round().clip(0, 1023).astype(np.uint16)
-        for moved in beside(found, found.picture.format)
-    ]
-    height, width = own.shape
-    return [
-        np.concatenate([p[y : y + PATCH, x : x + PATCH].ravel() for p in planes])
-        for y in range(0, height - PATCH + 1, PATCH)
-        for x in range(0, width - PATCH + 1, PATCH)
-    ]
+def _beside(found: Placed, sights: Sights) -> list[NDArray[np.uint16]]:
+    """Of each patch of a picture, in the order of `patches_of`: samples of its neighbours, as `patches_of`
+    has those of a picture, one neighbour after the other.
+    """
+    fmt = found.picture.format
+    pictures = [found.picture if moved is None else _rounded(moved, fmt) for moved in beside(found, sights)]
+    return [np.concatenate(rows) for rows in zip(*map(patches_of, pictures), strict=True)]
+
+
+def _rounded(planes: Sequence[NDArray[np.float32]], fmt: PictureFormat) -> Picture:
+    return Picture(tuple(p.round().clip(0, 1023).astype(np.uint16) for p in planes), fmt)
 
 
 def _target(folder: Path, name: str, qp: int) -> Path:

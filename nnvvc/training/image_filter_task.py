@@ -12,6 +12,7 @@ from nnvvc.media.colour import rgb_to_picture
 from nnvvc.models import registry
 from nnvvc.models.exact_restoration import Measured, save_exact
 from nnvvc.models.image import ImageModel
+from nnvvc.models.restoration import RestorationFilter
 from nnvvc.picture import Matrix
 from nnvvc.training.clip_data import ACROSS, Pairs, divided, patches_of, photo_patches, save_pairs, shared_out
 from nnvvc.training.people_filter_task import HELD_OUT, VALIDATED, PeopleFilterTask
@@ -59,7 +60,7 @@ class ImageFilterTask(PeopleFilterTask):
         start: str | None = None,
         batch: int = 8,
     ) -> None:
-        super().__init__(folder, photos, None, config, start, batch)
+        super().__init__(folder, photos, None, config, start=start, batch=batch)
 
     def make_data(self, folder: Path, photos: str | None, video: str | None) -> None:
         make_coded_photos(data_folder(photos, "train"), folder)
@@ -67,10 +68,11 @@ class ImageFilterTask(PeopleFilterTask):
     def export(self, folder: Path, facts: dict[str, Any]) -> None:
         """Write `filter.safetensors`, made exact for the range of the held-out patches, and its card."""
         model = self.model.float().cpu()
+        assert isinstance(model, RestorationFilter)
         measured = Measured(model)
         with torch.no_grad():
             patches = self._held_out.to(torch.device("cpu"))
             for rows in torch.split(torch.arange(len(patches)), VALIDATED):
-                batch = patches.batch(rows)
+                batch = patches.batch(rows, self.model.neighbours)
                 model(batch["luma"], batch["chroma"], batch["key_qp"], batch["layers"])
         save_exact(model, measured.shifts(), folder / "filter.safetensors", facts)

@@ -10,15 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nnvvc.codecs.neighbours import NEIGHBOURS
 from nnvvc.errors import InputError
-from nnvvc.models.restoration import (
-    RestorationConfig,
-    RestorationFilter,
-    load_restoration,
-    quantiser_step,
-    save_restoration,
-)
-from nnvvc.models.tap_shapes import DISTANCES, PLAIN
+from nnvvc.models.people import load_people, people_network, save_people
+from nnvvc.models.restoration import quantiser_step
+from nnvvc.models.tap_shapes import plain_taps
 from nnvvc.models.taps import Taps
 from nnvvc.training.clip_data import make_clips
 from nnvvc.training.moving_photos import PATCH
@@ -60,8 +56,8 @@ FLOOR = 0.03
 
 
 class Batch(TypedDict):
-    """luma, chroma: as `RestorationFilter` takes planes, with all neighbours, which a filter without any does
-    not look at. wanted, wanted_chroma: as it returns them. key_qp: (N,). layers: (N, 1 + neighbours).
+    """luma, chroma: as `RestorationFilter` takes planes, with the neighbours that the filter sees. wanted,
+    wanted_chroma: as it returns them. key_qp: (N,). layers: (N, 1 + neighbours).
     """
 
     luma: Tensor
@@ -75,7 +71,8 @@ class Batch(TypedDict):
 class CodedPatches:
     """The patches of files of `clip_data`, all on one device; int16, since their samples have 10 bits.
 
-    decoded, original, beside: (n, samples). layers: (n, 1 + neighbours), and key_qp: (n,), float32.
+    decoded, original: (n, samples). beside: (n, NEIGHBOURS * samples). layers: (n, 1 + NEIGHBOURS), and
+    key_qp: (n,), float32.
     shares: how often each is drawn, by its layer, and by its part of the error of its picture: that is what
     the picture's PSNR is made of. Raises InputError where there are none.
     """
@@ -93,14 +90,14 @@ class CodedPatches:
                 around = (
                     torch.from_numpy(stored["beside"].view(np.int16))
                     if known
-                    else own.tile(1, 2 * len(DISTANCES))
+                    else decoded[-1].tile(1, NEIGHBOURS)
                 )
                 beside.append(around)
                 layer = torch.from_numpy(stored["layer"]).float()
                 around_layers = (
                     torch.from_numpy(stored["beside_layers"]).float()
                     if known
-                    else torch.full((len(own), 2 * len(DISTANCES)), -1.0)
+                    else torch.full((len(own), NEIGHBOURS), -1.0)
                 )
                 layers.append(torch.cat((layer[:, None], around_layers), 1))
                 parts.append(_parts(own, original[-1][:, : PATCH * PATCH], layer))
@@ -125,12 +122,17 @@ class CodedPatches:
             setattr(self, name, getattr(self, name).to(device))
         return self
 
-    def batch(self, rows: Tensor, mirrored: bool = False, turned: bool = False) -> Batch:
-        """rows: indices, (N,)."""
+    def batch(
+        self, rows: Tensor, neighbours: int = NEIGHBOURS, mirrored: bool = False, turned: bool = False
+    ) -> Batch:
+        """rows: indices, (N,). neighbours: how many, the farthest ones."""
         rows = rows.to(self.layer.device)
-        luma, chroma = to_planes(self.decoded[rows], PATCH)
-        beside = to_luma(self.beside[rows], PATCH)
-        planes = [torch.cat((luma, beside), 1), chroma, *to_planes(self.original[rows], PATCH)]
+        first = NEIGHBOURS - neighbours
+        beside = self.beside[rows].view(len(rows), NEIGHBOURS, -1)[:, first:]
+        samples = torch.cat((self.decoded[rows][:, None], beside), 1)
+        luma, chroma = to_planes(samples.flatten(0, 1), PATCH)
+        shown = [p.reshape(len(rows), -1, *p.shape[2:]) for p in (luma, chroma)]
+        planes = [*shown, *to_planes(self.original[rows], PATCH)]
         if mirrored:
             planes = [p.flip(3) for p in planes]
         if turned:
@@ -141,19 +143,15 @@ class CodedPatches:
             "wanted": planes[2],
             "wanted_chroma": planes[3],
             "key_qp": self.key_qp[rows],
-            "layers": self.layers[rows],
+            "layers": torch.cat((self.layers[rows, :1], self.layers[rows, 1 + first :]), 1),
         }
 
 
 def to_planes(samples: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """Luma (N, 1, size, size) and chroma (N, 2, size / 2, size / 2) of rows of 10-bit samples."""
     chroma = samples[:, size * size :].float().view(-1, 2, size // 2, size // 2)
-    return to_luma(samples[:, : size * size], size), (chroma - 512) / 896
-
-
-def to_luma(samples: Tensor, size: int) -> Tensor:
-    """(N, planes, size, size) of rows of 10-bit samples of as many planes."""
-    return (samples.float().view(len(samples), -1, size, size) - 64) / 876
+    luma = samples[:, : size * size].float().view(-1, 1, size, size)
+    return (luma - 64) / 876, (chroma - 512) / 896
 
 
 def error_left(planes: Tensor, wanted: Tensor, before: Tensor, floor: Tensor) -> Tensor:
@@ -180,7 +178,7 @@ class PeopleFilterTask:
     The loss is the error left, relative to what there was, of patches that are drawn by their part of the
     picture's error: together, what its PSNR gains, and every picture and QP counts alike. folder: coded
     clips; where there are none they are made, of the folders `photos` and `video` (default: `train` and
-    `video` in the folder that NNVVC_DATA names). config: fields of `RestorationConfig`. start: filter to
+    `video` in the folder that NNVVC_DATA names). network, config: see `people_network`. start: filter to
     start from. batch: patches per step.
     """
 
@@ -190,6 +188,7 @@ class PeopleFilterTask:
         photos: str | None = None,
         video: str | None = None,
         config: dict[str, Any] | None = None,
+        network: str | None = None,
         start: str | None = None,
         batch: int = 8,
     ) -> None:
@@ -199,9 +198,9 @@ class PeopleFilterTask:
         paths = sorted(files.glob("*_q*.npz"))
         self._train = CodedPatches([p for p in paths if not _held_out(p)])
         self._held_out = CodedPatches([p for p in paths if _held_out(p)])
-        self.model = RestorationFilter(RestorationConfig.of(config or {}))
+        self.model = people_network({"network": network, "config": config or {}})
         if start:
-            self.model.load_state_dict(load_restoration(Path(start)).state_dict())
+            self.model.load_state_dict(load_people(Path(start)).state_dict())
         self.batch = batch
         self.progress = 0.0
 
@@ -216,7 +215,8 @@ class PeopleFilterTask:
         while True:
             drawn = rng.choice(len(patches), (DRAWN, self.batch), p=patches.shares)
             for rows in torch.from_numpy(drawn):
-                yield patches.batch(rows, mirrored=bool(rng.integers(2)), turned=bool(rng.integers(2)))
+                ways = {"mirrored": bool(rng.integers(2)), "turned": bool(rng.integers(2))}
+                yield patches.batch(rows, self.model.neighbours, **ways)
 
     def kind(self, batch: Batch) -> Hashable:
         """See `replay.Losses`."""
@@ -233,7 +233,7 @@ class PeopleFilterTask:
         luma, chroma = self.model(batch["luma"], batch["chroma"], batch["key_qp"], batch["layers"])
         floor = (FLOOR * quantiser_step(batch["key_qp"])).square()
         big = [_inner(p, MARGIN) for p in (luma, batch["wanted"], batch["luma"][:, :1])]
-        small = [_inner(p, MARGIN // 2) for p in (chroma, batch["wanted_chroma"], batch["chroma"])]
+        small = [_inner(p, MARGIN // 2) for p in (chroma, batch["wanted_chroma"], batch["chroma"][:, :2])]
         return error_left(big[0], big[1], big[2], floor), error_left(small[0], small[1], small[2], floor)
 
     @torch.no_grad()
@@ -251,7 +251,7 @@ class PeopleFilterTask:
                 rows = torch.nonzero((patches.key_qp == qp) & (patches.layer == layer))[:, 0]
                 error = torch.zeros(2)
                 for some in torch.split(rows, VALIDATED):
-                    batch = to_device(patches.batch(some), patches.layer.device)
+                    batch = to_device(patches.batch(some, self.model.neighbours), patches.layer.device)
                     filtered = self.model(batch["luma"], batch["chroma"], batch["key_qp"], batch["layers"])[0]
                     for i, luma in enumerate((filtered, batch["luma"][:, :1])):
                         error[i] += _inner(luma - batch["wanted"], MARGIN).square().sum().cpu()
@@ -263,9 +263,9 @@ class PeopleFilterTask:
     @torch.no_grad()
     def export(self, folder: Path, facts: dict[str, Any]) -> None:
         """Write `filter.safetensors` and its model card into the run's folder."""
-        if self.model.config.neighbours:
+        if self.model.neighbours:
             self.model.taps.mix.copy_(self._mix())
-        save_restoration(self.model, folder / "filter.safetensors", facts)
+        save_people(self.model, folder / "filter.safetensors", facts)
 
     def _mix(self) -> Tensor:
         """See `Taps`: mixed weights of 1 add alike much, some hundredth of the error there is, and each
@@ -273,12 +273,14 @@ class PeopleFilterTask:
         """
         patches = self._train
         drawn = np.random.default_rng(0).choice(len(patches), MIXED, p=patches.shares)
-        square = torch.zeros(PLAIN, PLAIN, dtype=torch.float64)
+        neighbours = self.model.neighbours
+        taps, plain = Taps(neighbours), plain_taps(neighbours)
+        square = torch.zeros(plain, plain, dtype=torch.float64)
         for rows in torch.split(torch.from_numpy(drawn), self.batch):
-            batch = to_device(patches.batch(rows), torch.device("cpu"))
+            batch = to_device(patches.batch(rows, neighbours), torch.device("cpu"))
             step = quantiser_step(batch["key_qp"])[:, None, None, None]
             own = batch["luma"][:, :1]
-            basis = Taps().basis(batch["luma"], torch.zeros_like(own), step)[:, :PLAIN].flatten(2).double()
+            basis = taps.basis(batch["luma"], torch.zeros_like(own), step)[:, :plain].flatten(2).double()
             error = (own - batch["wanted"]).square().mean((1, 2, 3)) + (FLOOR * step.flatten()).square()
             square += torch.einsum("nkp,njp,n->kj", basis, basis, 1 / error.double()) / (
                 basis.shape[2] * MIXED

@@ -30,14 +30,15 @@ from nnvvc.entropy.small_numbers import encode_numbers
 from nnvvc.errors import DamagedStream, StreamError, ToolMissing
 from nnvvc.models import registry
 from nnvvc.models.adaptable import Adaptable
+from nnvvc.models.key_blend import KeyBlend, KeyBlendConfig
+from nnvvc.models.people import save_people
 from nnvvc.models.restoration import (
     OUTPUT_UNIT,
     RestorationConfig,
     RestorationFilter,
     quantiser_step,
-    save_restoration,
 )
-from nnvvc.options import DecodeOptions, EncodeOptions
+from nnvvc.options import FILTER_MODELS, DecodeOptions, EncodeOptions
 from nnvvc.picture import Picture, PictureFormat, VideoFormat
 from nnvvc.vvc.tools import Gop, VvcSettings, decoder
 from tools.content import clip
@@ -54,10 +55,18 @@ def identity() -> RestorationFilter:
     return model
 
 
+def quick_identity() -> KeyBlend:
+    torch.manual_seed(3)
+    model = KeyBlend(KeyBlendConfig((4, 4), (0, 0))).eval().requires_grad_(False)
+    model.head.conv.weight[:] = 0
+    return model
+
+
 @pytest.fixture(autouse=True)
 def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A base filter that changes nothing."""
-    save_restoration(identity(), tmp_path / "filter_people.safetensors", {})
+    """Base filters that change nothing."""
+    save_people(identity(), tmp_path / "filter_people.safetensors", {})
+    save_people(quick_identity(), tmp_path / "filter_quick.safetensors", {})
     monkeypatch.setattr(registry, "WEIGHTS", tmp_path)
     registry.reference.cache_clear()
     yield
@@ -70,7 +79,7 @@ def activation(*, updated: bool) -> SeiMessage:
 
 
 def fitted(model: RestorationFilter) -> PeopleFitting:
-    return PeopleFitting(model, PictureFormat(160, 96))
+    return PeopleFitting(registry.FILTER_PEOPLE, model, PictureFormat(160, 96))
 
 
 def sent(update: FilterUpdate) -> list[SeiMessage]:
@@ -160,7 +169,7 @@ def test_the_base_filter_is_off_where_it_hurts() -> None:
     wanted = luma[:, :1].clone()
     wanted[..., :128, :128] = better[..., :128, :128]
     sample = Sample(luma, chroma, wanted, chroma, (0, *BESIDE))
-    fitting = PeopleFitting(model, PictureFormat(260, 130))
+    fitting = PeopleFitting(registry.FILTER_PEOPLE, model, PictureFormat(260, 130))
     fit = best_fit(fitting, [sample], QP, Bits(400_000), BEFORE, 0.0)
     assert fit.update is not None and fit.gain > 0
     assert fit.state.change is not None and fit.state.change.off is not None
@@ -217,7 +226,7 @@ def test_long_updates_travel_as_user_data() -> None:
 
 
 def encoded(
-    monkeypatch: pytest.MonkeyPatch, codec: str = "vvc", gop: Gop = "ra"
+    monkeypatch: pytest.MonkeyPatch, codec: str = "vvc", gop: Gop = "ra", filter_model: str = "quick"
 ) -> tuple[bytes, VideoFormat]:
     """A stream with an update in each of its groups, whether it pays or not."""
     monkeypatch.setattr(people_fitting, "RATE_PER_DECIBEL", 1000.0)
@@ -227,7 +236,9 @@ def encoded(
     fmt = PictureFormat(128, 96)
     video = VideoFormat(fmt, Fraction(25), 12)
     settings = VvcSettings(QP, "faster", 8, gop, threads=1)
-    options = EncodeOptions(codec=codec, vvc=settings, filter="adapt", adapt_seconds=0.5)
+    options = EncodeOptions(
+        codec=codec, vvc=settings, filter="adapt", filter_model=filter_model, adapt_seconds=0.5
+    )
 
     def brighter() -> Iterator[Picture]:
         for number, picture in enumerate(clip(fmt, 12)):
@@ -241,8 +252,11 @@ def encoded(
     return b"".join(encode_frames(brighter(), video, options)), video
 
 
-def test_streams_play_everywhere_and_the_filter_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
-    stream, video = encoded(monkeypatch)
+@pytest.mark.parametrize("filter_model", FILTER_MODELS)
+def test_streams_play_everywhere_and_the_filter_is_followed(
+    filter_model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream, video = encoded(monkeypatch, filter_model=filter_model)
     assert len(list(decode_chunks([stream]))) == video.frames
     order = OutputOrder()
     for unit in Demuxer([stream]):

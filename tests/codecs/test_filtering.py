@@ -31,12 +31,14 @@ from nnvvc.models.filters import (
     load_filter,
     save_filter,
 )
+from nnvvc.models.key_blend import SAID, KeyBlend, KeyBlendConfig
+from nnvvc.models.people import save_people
 from nnvvc.models.restoration import (
+    BLENDED,
     OUTPUT_UNIT,
     RestorationConfig,
     RestorationFilter,
     quantiser_step,
-    save_restoration,
 )
 from nnvvc.options import PURPOSES, DecodeOptions, EncodeOptions, Purpose
 from nnvvc.picture import Picture, PictureFormat, VideoFormat
@@ -55,7 +57,11 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     people = RestorationFilter(RestorationConfig((4, 4, 4), (0, 0, 0))).requires_grad_(False)
     people.head.weight[:] = 0
     people.head.bias[:4], people.head.bias[4:] = 1.0, 0.5
-    save_restoration(people, tmp_path / "filter_people.safetensors", {})
+    save_people(people, tmp_path / "filter_people.safetensors", {})
+    quick = KeyBlend(KeyBlendConfig((4, 4), (0, 0))).requires_grad_(False)
+    quick.head.conv.weight[:] = 0
+    quick.head.conv.bias[:] = torch.arange(SAID) >= SAID - BLENDED**2
+    save_people(quick, tmp_path / "filter_quick.safetensors", {})
     path = tmp_path / "filter_machines.safetensors"
     save_filter(model, path, {})
     save_filter(by_layer(), tmp_path / "filter_video.safetensors", {})

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from nnvvc.codecs.filter_planes import to_tensors
-from nnvvc.codecs.neighbours import Placed, placed, planes_among
+from nnvvc.codecs.neighbours import NEIGHBOURS, Placed, Sights, placed, planes_among
 from nnvvc.codecs.output_order import PictureFacts
 from nnvvc.media.motion import Sight, Vectors
 from nnvvc.picture import Picture, PictureFormat
@@ -71,7 +71,7 @@ def test_motion_to_a_neighbour_is_looked_for_once(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(Sight, "motion", counted)
     shown = pictures(9)
     found = list(placed(zip(shown, map(PictureFacts, [0] + 7 * [3] + [0]), strict=True)))
-    planes_among(found[2], FORMAT)
+    planes_among(found[2], Sights(FORMAT), NEIGHBOURS)
     # Both next to it; the first one, which five off is too; seven, and the last one.
     assert len(asked) == 2 + 1 + 2
 
@@ -79,15 +79,16 @@ def test_motion_to_a_neighbour_is_looked_for_once(monkeypatch: pytest.MonkeyPatc
 def test_their_layers_are_known() -> None:
     layers = [0, 3, 2, 3, 1, 0, 2]
     found = list(placed((p, PictureFacts(n)) for p, n in zip(pictures(7), layers, strict=True)))
-    assert found[2].all_layers == (2, 3, 3, 0, 0, 0, 0)
-    assert found[0].all_layers == (0, -1, 3, -1, 0, -1, 0)
-    assert found[5].all_layers == (0, -1, 2, -1, 2, -1, 2)
+    assert found[2].layers_of(6) == (2, 3, 3, 0, 0, 0, 0)
+    assert found[0].layers_of(6) == (0, -1, 3, -1, 0, -1, 0)
+    assert found[5].layers_of(6) == (0, -1, 2, -1, 2, -1, 2)
 
 
 def test_planes_hold_the_neighbours_or_the_picture_itself() -> None:
     first, second = pictures(2)
     cropped = replace(FORMAT, width=90, height=70)
-    luma, chroma = planes_among(Placed(first, PictureFacts(1), (None,) * 3, (second, None, None)), cropped)
+    found = Placed(first, PictureFacts(1), (None,) * 3, (second, None, None))
+    luma, chroma = planes_among(found, Sights(cropped), NEIGHBOURS)
     own, own_chroma = to_tensors(first, cropped)
     assert luma.shape == (1, 7, 70, 90) and chroma.shape == (1, 14, 35, 45)
     assert torch.equal(chroma[:, :4], own_chroma.tile(1, 2, 1, 1))

@@ -6,7 +6,7 @@ from torch import nn
 
 from nnvvc.models.filters import FilterConfig, PictureFilter
 from nnvvc.models.quantised import ACTIVATION_MAX, QuantisedConv, available, quantised, rounded
-from nnvvc.models.restoration import PRECISE, RestorationConfig, RestorationFilter
+from nnvvc.models.restoration import RestorationConfig, RestorationFilter
 
 pytestmark = pytest.mark.skipif(not available(), reason="no multiplication in 8 bits here")
 
@@ -59,7 +59,7 @@ def test_the_filter_for_people_keeps_what_it_adds() -> None:
     luma, chroma = torch.rand(1, 7, 70, 90), torch.rand(1, 14, 35, 45) - 0.5
     given = torch.tensor([32.0]), torch.ones(1, 7)
     with torch.inference_mode():
-        plain, eight = model(luma, chroma, *given), quantised(model, PRECISE)(luma, chroma, *given)
+        plain, eight = model(luma, chroma, *given), quantised(model, model.precise)(luma, chroma, *given)
     for a, b, own in zip(plain, eight, (luma[:, :1], chroma[:, :2]), strict=True):
         added, off = (a - own).square().mean().sqrt(), (a - b).square().mean().sqrt()
         assert 0 < float(off) < 0.05 * float(added)

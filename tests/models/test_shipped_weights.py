@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from nnvvc.models import adapter, filters, registry, restoration
+from nnvvc.models import adapter, filters, people, registry
 
 
 @pytest.mark.parametrize("number", sorted(registry.FILES))
@@ -23,6 +23,7 @@ def test_adapters_take_at_most_ten_thousand_products_a_sample() -> None:
     assert all(filters.kmac_per_pixel(video.config, up) <= 10 for up in video.config.ups)
 
 
-def test_the_filter_for_people_takes_at_most_six() -> None:
-    model = restoration.load_restoration(registry.weights_of(registry.reference(registry.FILTER_PEOPLE)))
-    assert restoration.kmac_per_pixel(model.config) <= 6
+@pytest.mark.parametrize(("number", "most"), [(registry.FILTER_PEOPLE, 6), (registry.FILTER_QUICK, 1)])
+def test_filters_for_people_take_at_most_that(number: int, most: float) -> None:
+    model = people.load_people(registry.weights_of(registry.reference(number)))
+    assert people.card_of(model)["kmac_per_pixel"] <= most

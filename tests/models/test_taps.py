@@ -7,24 +7,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnvvc.models.restoration import RestorationConfig, RestorationFilter
-from nnvvc.models.tap_shapes import COUNT, GRID, LAYERS, SETS
+from nnvvc.models.tap_shapes import GRID, LAYERS, SETS, plain_taps
 from nnvvc.models.taps import Taps, classes, grid_basis, of_layer
 
 STEP = torch.full((1, 1, 1, 1), 0.02)
 LAYER = torch.tensor([2.0])
 
 
-def planes(height: int, width: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+def planes(height: int, width: int, seed: int = 0, neighbours: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
     """A picture among its neighbours, and what a network would add to it."""
     generator = torch.Generator().manual_seed(seed)
     smooth = torch.rand(1, 1, height, width, generator=generator).cumsum(3) / width
-    noise = 0.02 * torch.rand(1, 7, height, width, generator=generator)
+    noise = 0.02 * torch.rand(1, 1 + neighbours, height, width, generator=generator)
     return smooth + noise, 0.01 * torch.randn(1, 1, height, width, generator=generator)
 
 
-def taps(seed: int, *, alike: bool = False) -> Taps:
+def taps(seed: int, neighbours: int = 6, *, alike: bool = False) -> Taps:
     torch.manual_seed(seed)
-    found = Taps().requires_grad_(False)
+    found = Taps(neighbours).requires_grad_(False)
     found.weight.normal_(0, 0.2)
     found.grid.normal_(0, 0.2)
     found.mix.normal_(0, 0.2)
@@ -33,10 +33,19 @@ def taps(seed: int, *, alike: bool = False) -> Taps:
     return found
 
 
-@given(st.integers(1, 41), st.integers(1, 41), st.integers(0, 9), st.booleans(), st.integers(0, 8))
-def test_loops_do_what_planes_do(height: int, width: int, seed: int, alike: bool, layer: int) -> None:
-    luma, residual = planes(height, width, seed)
-    found = taps(seed, alike=alike)
+@given(
+    st.integers(1, 41),
+    st.integers(1, 41),
+    st.integers(0, 9),
+    st.booleans(),
+    st.integers(0, 8),
+    st.sampled_from((2, 6)),
+)
+def test_loops_do_what_planes_do(
+    height: int, width: int, seed: int, alike: bool, layer: int, neighbours: int
+) -> None:
+    luma, residual = planes(height, width, seed, neighbours)
+    found = taps(seed, neighbours, alike=alike)
     given_to = luma, residual, STEP, torch.tensor([float(layer)])
     quick = found(*given_to)
     found.requires_grad_(True)
@@ -50,7 +59,7 @@ def test_what_is_added_is_the_sum_of_the_basis() -> None:
     own = of_layer(found.weight, 2)[classes(luma, STEP)]
     expected = (found.basis(luma, residual, STEP) * own.permute(0, 3, 1, 2)).sum(1, keepdim=True)
     on_grid = (grid_basis(luma) * found.grid.view(1, -1, 1, 1)).sum(1, keepdim=True)
-    assert found.weight.shape == (SETS, COUNT)
+    assert found.weight.shape == (SETS, plain_taps(6) + 1)
     assert torch.allclose(found(luma, residual, STEP, LAYER), expected + on_grid, atol=1e-5)
 
 
@@ -61,11 +70,11 @@ def test_blocks_are_told_apart_by_detail_and_by_motion() -> None:
     found = classes(luma, STEP)
     flat, busy, moving = found[0, 32, 8].item(), found[0, 32, 48].item(), found[0, 32, 88].item()
     assert len({flat, busy, moving}) == 3 and flat == 0
-    assert found.shape == (1, 64, 96) and found.max() < len(of_layer(Taps().weight, LAYERS))
+    assert found.shape == (1, 64, 96) and found.max() < len(of_layer(Taps(6).weight, LAYERS))
 
 
 def test_grid_taps_go_by_the_place_in_a_block() -> None:
-    found = Taps().requires_grad_(False)
+    found = Taps(6).requires_grad_(False)
     assert found.idle
     found.grid[0, 2, 3] = 1.0
     assert not found.idle

@@ -10,7 +10,7 @@ import torch
 
 from nnvvc.errors import InputError
 from nnvvc.media import open_sink
-from nnvvc.models.tap_shapes import DISTANCES, PLAIN
+from nnvvc.models.key_blend import NETWORK
 from nnvvc.picture import PictureFormat, VideoFormat
 from nnvvc.training import clip_data
 from nnvvc.training.clip_data import code_clip, mosaic
@@ -19,6 +19,7 @@ from nnvvc.training.people_filter_task import PeopleFilterTask, error_left
 from tools.content import clip
 
 CONFIG = {"widths": [8, 8, 8], "blocks": [1, 0, 1], "neighbours": 6}
+QUICK = {"widths": [8, 8], "convs": [1, 1]}
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +55,12 @@ def test_error_is_relative() -> None:
     assert loss.tolist() == pytest.approx([0.25] * 2, abs=1e-4)
 
 
-def test_a_few_steps_gain_decibels(coded: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("network", "config"), [(None, CONFIG), (NETWORK, QUICK)])
+def test_a_few_steps_gain_decibels(
+    coded: Path, tmp_path: Path, network: str | None, config: dict[str, list[int]]
+) -> None:
     torch.manual_seed(0)
-    task = PeopleFilterTask(str(coded), config=CONFIG, batch=2)
+    task = PeopleFilterTask(str(coded), config=config, network=network, batch=2)
     before = task.validate()["score"]
     optimizer = torch.optim.Adam(task.model.parameters(), 2e-3)
     for _, batch in zip(range(60), task.batches(0), strict=False):
@@ -69,9 +73,10 @@ def test_a_few_steps_gain_decibels(coded: Path, tmp_path: Path) -> None:
     assert task.validate()["score"] < before - 0.05
     task.export(tmp_path, {})
     assert (tmp_path / "filter.json").exists()
-    assert not torch.equal(task.model.taps.mix, torch.eye(PLAIN))
+    assert not torch.equal(task.model.taps.mix, torch.eye(len(task.model.taps.mix)))
     assert task.model.taps.idle
-    again = PeopleFilterTask(str(coded), config=CONFIG, start=str(tmp_path / "filter.safetensors"))
+    start = str(tmp_path / "filter.safetensors")
+    again = PeopleFilterTask(str(coded), config=config, network=network, start=start)
     assert again.validate()["score"] == pytest.approx(task.validate()["score"], abs=0.05)
 
 
@@ -107,4 +112,4 @@ def test_clips_are_made_where_there_are_none(tmp_path: Path, monkeypatch: pytest
     task = PeopleFilterTask(str(tmp_path / "coded"), str(photos), str(video), batch=1)
     names = {p.name for p in (tmp_path / "coded").iterdir()}
     assert names == {f"{name}_q42.npz" for name in ("m0", "m1", "train_0", "photos0", "photos1")}
-    assert next(task.batches(0))["luma"].shape == (1, 1 + 2 * len(DISTANCES), PATCH, PATCH)
+    assert next(task.batches(0))["luma"].shape == (1, 1, PATCH, PATCH)

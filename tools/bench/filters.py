@@ -33,6 +33,9 @@ from nnvvc.vvc.tools import CodedFormat, DecoderSettings, VvcSettings, decoder, 
 from tools.bench.image_speed import best
 from tools.content import clip as made_clip
 
+KEY_DISTANCE = 32
+"""Pictures from one key picture to the next."""
+
 FILTERED = 3
 """Pictures of the clip that are filtered, where one has nothing to do with the others."""
 
@@ -66,13 +69,14 @@ def filters(
                 partial(NeuralFilter(quantised(model), small, source, scale, qp), layer=layer),
             )
     if scale == 1:
-        facts = [PictureFacts(3 if number else 0, ()) for number in range(len(coded))]
+        facts = [PictureFacts(3 if number % KEY_DISTANCE else 0, ()) for number in range(len(coded))]
 
-        def people() -> list[Picture]:
-            apply = PeopleFilter(used[registry.FILTER_PEOPLE], small, source, qp)
+        def people(number: int) -> list[Picture]:
+            apply = PeopleFilter(used[number], small, source, qp)
             return list(filtered_pictures(apply, placed(zip(coded, facts, strict=True)), threads))
 
-        found["people"] = people, len(coded)
+        for name, number in (("quick", registry.FILTER_QUICK), ("full", registry.FILTER_PEOPLE)):
+            found[f"people, {name}"] = partial(people, number), len(coded)
         still = StillFilter()
         add("people, image codec, exact", lambda p: still(p, qp))
     return found

@@ -1,0 +1,276 @@
+"""The filter for people at a cost that decoders can bear: what key pictures know is blended into the others.
+
+Of what `restoration` gains, most is what the key pictures at both ends of a group, motion compensated, add to
+pictures that are coded more coarsely. A small network looks at every block of 4x4, at what is around it, and
+at how the key pictures differ from it there, and says how much of them belongs into it: as the temporal
+filters before encoders do, with weights that are learned in place of set. It weighs a few more things that a
+sample can be corrected by, and adds a residual. It works at 1/4 and 1/8 of the resolution; everything at full
+size is linear.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nnvvc.models import key_blend_loops as loops
+from nnvvc.models.filters import ConditionalConv, added
+from nnvvc.models.restoration import (
+    BLENDED,
+    CHROMA_CLIPS,
+    CONDITIONS,
+    LARGEST_DIFFERENCE,
+    OUTPUT_UNIT,
+    EnlargingConv,
+    beside,
+    blended,
+    condition,
+    quantiser_step,
+)
+from nnvvc.models.saved import Card
+from nnvvc.models.tap_shapes import CLIPS
+from nnvvc.models.taps import Taps
+
+NETWORK = "key_blend"
+"""Its name in model cards."""
+
+ALIGNMENT = 2 * BLENDED
+"""Blocks are even in number: there is one size that is half of theirs."""
+
+KEYS = 2
+"""Neighbours: the key pictures before and after, or what `codecs.neighbours.places` has for them."""
+
+LARGEST_DETAIL = 12.0
+"""Quantiser steps that a sample differs from the mean of its block by at most, as the network sees it."""
+
+SEEN = BLENDED**2 + 1 + (BLENDED // 2) ** 2 * KEYS + KEYS + 1 + 2
+"""Channels of `looked_at`."""
+
+WEIGHTS = len(CLIPS) * KEYS
+"""Of key pictures in each block, for luma; and as many for chroma."""
+
+AGREED = 1
+"""Weights of what both key pictures agree on, in each block."""
+
+PAIRS = ((0, 1), (1, 0), (1, 1), (1, -1), (0, 2), (2, 0))
+"""(rows, columns) from a sample to one of each pair around it that has a weight in each block."""
+
+REACH = 2
+"""Of these."""
+
+_PAIRS = np.array(PAIRS)
+
+SAID = 2 * WEIGHTS + AGREED + len(PAIRS) + BLENDED**2
+"""What the network says of each block, see `KeyBlend.said`."""
+
+PAIR_CLIP = 1.0
+"""Quantiser steps that the difference of a sample to those beside it counts up to."""
+
+
+@dataclass(frozen=True)
+class KeyBlendConfig:
+    """Shape of the network: channels at 1/4 and at 1/8 of the luma resolution, and convolutions of 3x3 there.
+
+    leak: slope of activations below zero.
+    """
+
+    widths: tuple[int, int] = (24, 48)
+    convs: tuple[int, int] = (1, 1)
+    leak: float = 0.1
+
+    @classmethod
+    def of(cls, given: dict[str, Any]) -> "KeyBlendConfig":
+        """From plain values, as cards and recipes have them. Raises TypeError."""
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
+        return cls(**values)
+
+
+def looked_at(luma: Tensor, step: Tensor) -> Tensor:
+    """What the first layer sees, (N, SEEN, H / 4, W / 4), in quantiser steps: for each block of 4x4 its
+    samples less their mean; that mean, less the mean of those around; differences of the key pictures, means
+    of 2x2 samples; their mean sizes; how much both agree; and mean differences of samples beside each other,
+    and one above the other.
+
+    luma: (N, 1 + KEYS, H, W), of any size: sides are made multiples of ALIGNMENT. step: (N, 1, 1, 1).
+    """
+    height, width = luma.shape[2:]
+    luma = F.pad(luma, (0, -width % ALIGNMENT, 0, -height % ALIGNMENT), mode="replicate")
+    own = luma[:, :1]
+    mean = F.avg_pool2d(own, BLENDED)
+    detail = F.pixel_unshuffle(own, BLENDED) - mean
+    around = mean - F.avg_pool2d(mean, 3, 1, 1, count_include_pad=False)
+    apart = ((luma[:, 1:] - own) / step).clamp(-LARGEST_DIFFERENCE, LARGEST_DIFFERENCE)
+    across = (own[..., 1:] - own[..., :-1]).abs()
+    down = (own[..., 1:, :] - own[..., :-1, :]).abs()
+    slopes = torch.cat((F.pad(across, (0, 1)), F.pad(down, (0, 0, 0, 1))), 1)
+    return torch.cat(
+        (
+            (torch.cat((detail, around), 1) / step).clamp(-LARGEST_DETAIL, LARGEST_DETAIL),
+            F.pixel_unshuffle(F.avg_pool2d(apart, 2), BLENDED // 2),
+            F.avg_pool2d(torch.cat((apart.abs(), agreed(apart).abs(), slopes / step), 1), BLENDED),
+        ),
+        1,
+    )
+
+
+def seen(luma: Tensor, step: Tensor) -> Tensor:
+    """`looked_at`, as fast as can be."""
+    if luma.device.type != "cpu":
+        return looked_at(luma, step)
+    count, _, height, width = luma.shape
+    blocks = (-(-side // ALIGNMENT) * ALIGNMENT // BLENDED for side in (height, width))
+    result = torch.empty(count, *blocks, SEEN)
+    with torch.no_grad():
+        for planes, scale, out in zip(
+            luma.numpy(), (1 / step).flatten().numpy(), result.numpy(), strict=True
+        ):
+            loops.look(planes, scale, np.float32(LARGEST_DETAIL), np.float32(LARGEST_DIFFERENCE), out)
+    return result.permute(0, 3, 1, 2)
+
+
+def changed(luma: Tensor, weights: Tensor, residual: Tensor, step: Tensor) -> Tensor:
+    """What is added to luma, (N, 1, H, W): what `weights` weigh, and the residual.
+
+    luma: (N, 1 + KEYS, H, W). weights: (N, WEIGHTS + AGREED + len(PAIRS), blocks, blocks). residual: (N, 16,
+    blocks, blocks), in OUTPUT_UNIT steps.
+    """
+    height, width = luma.shape[2:]
+    if luma.device.type == "cpu" and not (weights.requires_grad or residual.requires_grad):
+        result = torch.empty(len(luma), 1, height, width)
+        for i, size in enumerate(step.flatten().numpy()):
+            loops.blend(
+                luma[i].numpy(),
+                np.ascontiguousarray(weights[i].numpy()),
+                np.ascontiguousarray(residual[i].numpy()),
+                _PAIRS,
+                np.float32(OUTPUT_UNIT * size),
+                np.array((*CLIPS, PAIR_CLIP), np.float32) * size,
+                result[i, 0].numpy(),
+            )
+        return result
+    with torch.no_grad():
+        apart = luma[:, 1:] - luma[:, :1]
+        clipped = [within(apart, c * step) for c in CLIPS]
+        basis = torch.cat((*clipped, agreed(clipped[1]), pairs(luma[:, :1], step)), 1)
+    spread = weights.repeat_interleave(BLENDED, 2).repeat_interleave(BLENDED, 3)[..., :height, :width]
+    own = F.pixel_shuffle(residual, BLENDED)[..., :height, :width]
+    return own * (OUTPUT_UNIT * step) + (basis * spread).sum(1, keepdim=True)
+
+
+def within(planes: Tensor, bound: Tensor) -> Tensor:
+    """Held within -bound and bound."""
+    return torch.maximum(torch.minimum(planes, bound), -bound)
+
+
+def agreed(apart: Tensor) -> Tensor:
+    """The smaller of two differences where both have the same sign, otherwise 0. apart: (N, 2, ...)."""
+    before, after = apart[:, :1], apart[:, 1:]
+    up = torch.minimum(before, after).clamp_min(0)
+    return up + torch.maximum(before, after).clamp_max(0)
+
+
+def pairs(luma: Tensor, step: Tensor) -> Tensor:
+    """(N, len(PAIRS), H, W): the samples of each pair, less twice the one between, clipped at PAIR_CLIP.
+
+    luma: (N, 1, H, W).
+    """
+    height, width = luma.shape[2:]
+    edged = F.pad(luma, (REACH, REACH, REACH, REACH), mode="replicate")
+
+    def moved(y: int, x: int) -> Tensor:
+        return edged[..., REACH + y : REACH + y + height, REACH + x : REACH + x + width]
+
+    around = torch.cat([moved(y, x) + moved(-y, -x) for y, x in PAIRS], 1)
+    return within(around - 2 * luma, PAIR_CLIP * step)
+
+
+class KeyBlend(nn.Module):
+    """neighbours, precise: as `RestorationFilter` has them."""
+
+    neighbours = KEYS
+    precise = ("enter", "up", "head", "taps")
+
+    def __init__(self, config: KeyBlendConfig) -> None:
+        super().__init__()
+        self.config = config
+        w0, w1 = config.widths
+        given = CONDITIONS + 2 * KEYS
+        self.taps = Taps(KEYS)
+        self.enter = ConditionalConv(SEEN, w0, 1, conditions=given)
+        self.down = ConditionalConv(w0, w1, stride=2, conditions=given)
+        self.deep = nn.ModuleList(_further(w1) for _ in range(config.convs[1]))
+        self.up = EnlargingConv(w1, w0, given)
+        self.wide = nn.ModuleList(_further(w0) for _ in range(config.convs[0]))
+        self.head = ConditionalConv(w0, SAID, 1, conditions=given)
+        assert self.head.conv.bias is not None
+        nn.init.normal_(self.head.conv.weight, std=0.003)
+        nn.init.zeros_(self.head.conv.bias)
+
+    def forward(self, luma: Tensor, chroma: Tensor, key_qp: Tensor, layers: Tensor) -> tuple[Tensor, Tensor]:
+        """As `RestorationFilter.forward`, of a picture and its KEYS neighbours, with their chroma."""
+        # Loops are fast where rows follow each other.
+        luma = luma.contiguous()
+        step = quantiser_step(key_qp)[:, None, None, None]
+        given = torch.cat((condition(key_qp, layers[:, 0]), beside(layers[:, 1:])), 1)
+        said = self.said(seen(luma, step), given).float()
+        weights, residual = said[:, : SAID - BLENDED**2], said[:, SAID - BLENDED**2 :]
+        change = changed(luma, weights[:, WEIGHTS:], residual, step)
+        pairs = chroma.reshape(len(chroma), 1 + KEYS, 2, *chroma.shape[2:])
+        chroma = blended(pairs, chroma[:, :2], weights[:, :WEIGHTS], step, CHROMA_CLIPS, BLENDED // 2)
+        if not self.training and not self.taps.idle:
+            change = change + self.taps(luma, change, step, layers[:, 0])
+        return change.add_(luma[:, :1]), chroma
+
+    def said(self, planes: Tensor, given: Tensor) -> Tensor:
+        """(N, SAID, H / 4, W / 4), for each block: weights of neighbours, WEIGHTS for chroma and as many for
+        luma; one of what they agree on; those of PAIRS; and what is added to its 16 samples.
+        """
+        x0 = self._active(self.enter(planes, given))
+        x1 = self._active(self.down(x0, given))
+        for layer in self.deep:
+            x1 = self._active(added(layer(x1), x1))
+        y0 = self._active(self.up(x1, given, x0))
+        for layer in self.wide:
+            y0 = self._active(added(layer(y0), y0))
+        return _planes(self.head, y0, given)
+
+    def _active(self, x: Tensor) -> Tensor:
+        return F.leaky_relu(x, self.config.leak, inplace=True)
+
+
+def _further(width: int) -> nn.Conv2d:
+    layer = nn.Conv2d(width, width, 3, 1, 1)
+    assert layer.bias is not None
+    nn.init.normal_(layer.weight, std=0.3 * (9 * width) ** -0.5)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def _planes(layer: ConditionalConv, x: Tensor, given: Tensor) -> Tensor:
+    """What a convolution of single samples makes of what has channels last, as planes: a product of matrices
+    that are not moved.
+    """
+    if len(x) > 1:
+        several: Tensor = layer(x, given)
+        return several
+    weight = layer.conv.weight.flatten(1)
+    values = x[0].permute(1, 2, 0).flatten(0, 1)
+    found = torch.addmm(layer.whole_bias(given).T, weight, values.T)
+    return found.view(1, len(weight), *x.shape[2:])
+
+
+def kmac_per_pixel(config: KeyBlendConfig) -> float:
+    """Thousands of multiplications per luma sample."""
+    w0, w1 = config.widths
+    quarter = SEEN * w0 + 9 * w0 * w0 * config.convs[0] + w0 * SAID
+    eighth = 9 * w0 * w1 + 9 * w1 * w1 * config.convs[1] + 4 * w0 * w1
+    whole = WEIGHTS + AGREED + len(PAIRS) + WEIGHTS / 2
+    return (whole + quarter / 16 + eighth / 64) / 1000
+
+
+def card_of(config: KeyBlendConfig) -> Card:
+    """What a model card says of the network."""
+    return {"network": NETWORK, "config": asdict(config), "kmac_per_pixel": kmac_per_pixel(config)}
