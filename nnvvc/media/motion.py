@@ -26,7 +26,10 @@ SMALLEST = 36
 """Shorter side of the sizes that are halved no more."""
 
 REACH = (4, 1)
-"""Samples that are searched at the smallest size, and at larger ones but for the full one."""
+"""Samples that are searched at the smallest size, and at larger ones."""
+
+SMALL = 300
+"""Shorter side up to which the full size is searched too: there are few sizes to find motion in."""
 
 PRICE = 2.0
 """Of a sample away from where a larger size's vector leads, in mean differences of samples of 10 bits."""
@@ -49,14 +52,10 @@ SPREAD = 8.0
 Vectors = NDArray[np.float32]
 """(rows, columns, 2): columns and rows, in samples, from a block to where it is in another picture."""
 
-SHARP = -0.75
-"""Slope of the cubic kernel (Keys 1981) one sample away: -0.5 is smoother, and loses what is fine."""
-
 _SHARES = np.arange(loops.FRACTIONS)[:, None] / loops.FRACTIONS
-_DISTANCES = np.abs(np.arange(1 - loops.TAPS // 2, loops.TAPS // 2 + 1) - _SHARES)
-_INNER = (SHARP + 2) * _DISTANCES**3 - (SHARP + 3) * _DISTANCES**2 + 1
-_OUTER = SHARP * (_DISTANCES**3 - 5 * _DISTANCES**2 + 8 * _DISTANCES - 4)
-_TAPS = np.where(_DISTANCES <= 1, _INNER, _OUTER).astype(np.float32)
+_DISTANCES = np.arange(1 - loops.TAPS // 2, loops.TAPS // 2 + 1) - _SHARES
+_LANCZOS = np.sinc(_DISTANCES) * np.sinc(_DISTANCES / (loops.TAPS // 2))
+_TAPS = (_LANCZOS / _LANCZOS.sum(1, keepdims=True)).astype(np.float32)
 """What a sample between others is made of."""
 
 
@@ -119,8 +118,8 @@ class Sight:
         planes = own.samples, there.samples, own.pitch, own.size
         if smaller:
             vectors = _finer(2 * vectors, own.blocks(STEP))
-        else:
-            loops.search(*planes, STEP, vectors, REACH[0], np.float32(PRICE))
+        if min(own.size) <= SMALL:
+            loops.search(*planes, STEP, vectors, REACH[bool(smaller)], np.float32(PRICE))
         _follow(own, there, vectors, STEP)
         vectors = _finer(vectors, own.blocks(STEP // 2))
         loops.spread(*planes, STEP // 2, vectors, np.float32(BIAS), np.float32(QUIET))
@@ -146,7 +145,7 @@ def _moved(plane: Level, vectors: Vectors) -> NDArray[np.float32]:
     height, width = plane.size
     result = np.zeros([(blocks + 4) * step for blocks in vectors.shape[:2]], np.float32)
     given = plane.samples, plane.pitch, plane.size
-    loops.moved(*given, step, vectors, _TAPS, result.reshape(-1))
+    loops.moved(*given, step, vectors, _TAPS, loops.WINDOW, result.reshape(-1))
     return result[2 * step :, 2 * step :][:height, :width]
 
 

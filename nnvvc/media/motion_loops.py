@@ -15,8 +15,6 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from nnvvc.media.vectors_of_eight import four_along, four_down
-
 Array = NDArray[Any]
 
 EDGE = 32
@@ -33,7 +31,7 @@ WIDE = 16
 FRACTIONS = 32
 """Places between two samples that are told apart where samples are taken."""
 
-TAPS = 4
+TAPS = 6
 
 _N = np.uintp
 _ONE, _WINDOW, _WIDE = _N(1), _N(WINDOW), _N(WIDE)
@@ -219,35 +217,45 @@ def follow(vectors: Array, slopes: Array, leads: Array, most: Any) -> None:
 
 
 @njit(fastmath=True, nogil=True, cache=True)
-def moved(other: Array, pitch: int, size: Any, step: int, vectors: Array, taps: Array, result: Array) -> None:
+def moved(
+    other: Array, pitch: int, size: Any, step: int, vectors: Array, taps: Array, window: int, result: Array
+) -> None:
     """Adds the other plane, as the vectors lead, to a flat result of (rows + 4) * step lines of
     (columns + 4) * step samples, the picture beginning 2 * step from both sides: each block's whole window,
     weighed down to its sides, so that blocks run into each other (overlapped block motion compensation).
 
-    taps: (FRACTIONS, TAPS). step: half of WINDOW.
+    taps: (FRACTIONS, TAPS). window: WINDOW, twice the step.
     """
     rows, columns, _ = vectors.shape
-    line = _N(pitch)
+    line, length = _N(pitch), _N(window)
     wide = (columns + 4) * step
-    tents = np.empty(WINDOW * WINDOW, np.float32)
-    for i in range(WINDOW):
-        for j in range(WINDOW):
-            down, along = min(i + 0.5, WINDOW - 0.5 - i), min(j + 0.5, WINDOW - 0.5 - j)
-            tents[i * WINDOW + j] = down * along / (step * step)
+    tent = np.empty(WINDOW, np.float32)
+    for j in range(WINDOW):
+        tent[j] = min(j + 0.5, WINDOW - 0.5 - j) / step
     across = np.empty((WINDOW + TAPS) * WINDOW, np.float32)
     for row in range(-1, rows + 1):
         for column in range(-1, columns + 1):
             r, c = min(max(row, 0), rows - 1), min(max(column, 0), columns - 1)
             u = int(np.floor(_held(column, step, vectors[r, c, 0], size[1]) * FRACTIONS + _F(0.5)))
             v = int(np.floor(_held(row, step, vectors[r, c, 1], size[0]) * FRACTIONS + _F(0.5)))
-            a0, a1, a2, a3 = taps[u % FRACTIONS]
-            b0, b1, b2, b3 = taps[v % FRACTIONS]
+            a0, a1, a2, a3, a4, a5 = taps[u % FRACTIONS]
+            b0, b1, b2, b3, b4, b5 = taps[v % FRACTIONS]
             y, x = _begins(row, step, WINDOW), _begins(column, step, WINDOW)
             first = (y + v // FRACTIONS - (TAPS // 2 - 1)) * pitch
             there = _N(first + x + u // FRACTIONS - (TAPS // 2 - 1))
-            for i in range(_WINDOW + _N(TAPS - 1)):
-                four_along(other, there + i * line, a0, a1, a2, a3, across, i * _WINDOW)
+            for i in range(length + _N(TAPS - 1)):
+                t, k = there + i * line, i * _WINDOW
+                for j in range(length):
+                    s = t + j
+                    found = a0 * other[s] + a1 * other[s + _N(1)] + a2 * other[s + _N(2)]
+                    across[k + j] = (
+                        found + a3 * other[s + _N(3)] + a4 * other[s + _N(4)] + a5 * other[s + _N(5)]
+                    )
             here = _N((y - EDGE + 2 * step) * wide + x - EDGE + 2 * step)
-            for i in range(_WINDOW):
-                k = i * _WINDOW
-                four_down(across, k, b0, b1, b2, b3, tents, k, result, here + i * _N(wide))
+            for i in range(length):
+                t, k, weight = here + i * _N(wide), i * _WINDOW, tent[i]
+                for j in range(length):
+                    s = k + j
+                    found = b0 * across[s] + b1 * across[s + _N(8)] + b2 * across[s + _N(16)]
+                    found += b3 * across[s + _N(24)] + b4 * across[s + _N(32)] + b5 * across[s + _N(40)]
+                    result[t + j] += weight * tent[j] * found
