@@ -1,6 +1,7 @@
 """What the filter for people gains on clips: rate and PSNR of streams without it, with it, and with updates.
 
-python -m tools.people_filter CLIP... [--qps 22 27 32 37 42] [--frames 33] [--seconds 10] [--vmaf] [--out DIR]
+python -m tools.people_filter CLIP... [--filter-model quick] [--qps 22 27 32 37 42] [--frames 33]
+    [--seconds 10] [--vmaf] [--out DIR]
 
 Every clip is coded once at each QP by VVenC `medium`, random access, intra period 32; the filter's messages
 are put into that stream as encoding with `--filter` does. Rates are the sizes of whole files, PSNR is of
@@ -14,7 +15,6 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from nnvvc.evaluation.fidelity import picture_psnr, vmaf
 from nnvvc.files import atomic_path
 from nnvvc.media import open_source
 from nnvvc.media.sink import open_sink
-from nnvvc.options import DecodeOptions, EncodeOptions
+from nnvvc.options import FILTER_MODELS, DecodeOptions, EncodeOptions
 from nnvvc.picture import Chroma, Picture, PictureFormat, VideoFormat
 from nnvvc.vvc import tools as vvc_tools
 from nnvvc.vvc.tools import FFmpegEncoder, VvcSettings
@@ -67,6 +67,20 @@ def clip_of(path: Path, frames: int) -> tuple[list[Picture], VideoFormat]:
     return shown, VideoFormat(shown[0].format, fps, frames)
 
 
+def name_of(path: Path) -> str:
+    """Of a clip: its file's, or that of the folder of its pictures."""
+    return path.parent.name if "%" in path.name else path.stem
+
+
+def options_for(qp: int, used: str, filter_model: str, seconds: float) -> EncodeOptions:
+    """used: the filter. seconds: for fitting it to a group, where it is fitted."""
+    settings = VvcSettings(qp=qp, preset="medium", intra_period=32)
+    fitting = seconds if used == "adapt" else None
+    return EncodeOptions(
+        codec="vvc", vvc=settings, filter=used, filter_model=filter_model, adapt_seconds=fitting
+    )
+
+
 def point(clip: Sequence[Picture], stream: bytes, with_vmaf: bool) -> dict[str, float]:
     """Bytes, and the mean of each metric over the pictures."""
     decoded = list(decode_chunks([stream], DecodeOptions(coded=True)))
@@ -89,6 +103,7 @@ def main() -> None:
     parser.add_argument("clips", type=Path, nargs="+", help="files, or patterns of pictures")
     parser.add_argument("--qps", type=int, nargs="+", default=[22, 27, 32, 37, 42])
     parser.add_argument("--filters", nargs="+", choices=FILTERS, default=list(FILTERS))
+    parser.add_argument("--filter-model", choices=FILTER_MODELS, default="quick")
     parser.add_argument("--frames", type=int, default=33)
     parser.add_argument("--seconds", type=float, default=10.0, help="for fitting the filter to a group")
     parser.add_argument("--vmaf", action="store_true")
@@ -102,17 +117,14 @@ def main() -> None:
     points: dict[str, Any] = json.loads(target.read_text()) if target.exists() else {}
     for path in given.clips:
         clip, video = clip_of(path, given.frames)
-        name = path.parent.name if "%" in path.name else path.stem
+        name = name_of(path)
         for qp in given.qps:
             for used in given.filters:
                 key = f"{name} {qp} {used}"
                 known = points.get(key, {})
                 if known and ("vmaf" in known or not given.vmaf) and (used == "none" or not given.again):
                     continue
-                settings = VvcSettings(qp=qp, preset="medium", intra_period=32)
-                options = EncodeOptions(codec="vvc", vvc=settings, filter=used)
-                if used == "adapt":
-                    options = replace(options, adapt_seconds=given.seconds)
+                options = options_for(qp, used, given.filter_model, given.seconds)
                 stream = b"".join(encode_frames(clip, video, options))
                 points[key] = point(clip, stream, given.vmaf) | {"clip": name, "qp": qp, "filter": used}
                 with atomic_path(target) as written:

@@ -158,7 +158,7 @@ def filtered_planes(
         with reduced_precision():
             return [model(*part, key_qp, given)]
 
-    (result,) = in_tiles(planes, 1, 1, apply)
+    (result,) = in_tiles(planes, 1, 1, apply, (model.tile, model.tile))
     if off is not None:
         turn_off(result, plain, off)
     return result

@@ -188,9 +188,10 @@ def pairs(luma: Tensor, step: Tensor) -> Tensor:
 
 
 class KeyBlend(nn.Module):
-    """neighbours, precise: as `RestorationFilter` has them."""
+    """neighbours, tile, precise: as `RestorationFilter` has them."""
 
     neighbours = KEYS
+    tile = 2304
     precise = ("enter", "up", "head", "taps")
 
     def __init__(self, config: KeyBlendConfig) -> None:

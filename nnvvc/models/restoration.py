@@ -197,10 +197,12 @@ class EnlargingConv(ConditionalConv):
 
 
 class RestorationFilter(nn.Module):
-    """neighbours: pictures that it sees around the one it filters. precise: parts that lose more by 8 bits
-    than they save: all but the blocks at 1/4 and 1/8 of the resolution.
+    """neighbours: pictures that it sees around the one it filters. tile: side of what is filtered at once at
+    most: its temporaries are large. precise: parts that lose more by 8 bits than they save: all but the
+    blocks at 1/4 and 1/8 of the resolution.
     """
 
+    tile = 1024
     precise = ("enter", "far", "down1", "down2", "up1", "up0", "blocks4", "head", "blend", "taps")
 
     def __init__(self, config: RestorationConfig) -> None:
