@@ -4,12 +4,11 @@ Of what `restoration` gains, most is what the key pictures at both ends of a gro
 pictures that are coded more coarsely. A small network looks at every block of 4x4, at what is around it, and
 at how the key pictures differ from it there, and says how much of them belongs into it: as the temporal
 filters before encoders do, with weights that are learned in place of set. It weighs a few more things that a
-sample can be corrected by, and adds a residual. It works at 1/4 and 1/8 of the resolution; everything at full
-size is linear.
+sample can be corrected by, and adds a residual. It works at 1/4 of the resolution; everything at full size is
+linear.
 """
 
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +23,6 @@ from nnvvc.models.restoration import (
     CONDITIONS,
     LARGEST_DIFFERENCE,
     OUTPUT_UNIT,
-    EnlargingConv,
     beside,
     blended,
     condition,
@@ -36,9 +34,6 @@ from nnvvc.models.taps import Taps
 
 NETWORK = "key_blend"
 """Its name in model cards."""
-
-ALIGNMENT = 2 * BLENDED
-"""Blocks are even in number: there is one size that is half of theirs."""
 
 KEYS = 2
 """Neighbours: the key pictures before and after, or what `codecs.neighbours.places` has for them."""
@@ -72,20 +67,14 @@ PAIR_CLIP = 1.0
 
 @dataclass(frozen=True)
 class KeyBlendConfig:
-    """Shape of the network: channels at 1/4 and at 1/8 of the luma resolution, and convolutions of 3x3 there.
+    """Shape of the network: channels, and convolutions of 3x3 blocks.
 
     leak: slope of activations below zero.
     """
 
-    widths: tuple[int, int] = (24, 48)
-    convs: tuple[int, int] = (1, 1)
+    width: int = 24
+    convs: int = 1
     leak: float = 0.1
-
-    @classmethod
-    def of(cls, given: dict[str, Any]) -> "KeyBlendConfig":
-        """From plain values, as cards and recipes have them. Raises TypeError."""
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
-        return cls(**values)
 
 
 def looked_at(luma: Tensor, step: Tensor) -> Tensor:
@@ -94,10 +83,10 @@ def looked_at(luma: Tensor, step: Tensor) -> Tensor:
     of 2x2 samples; their mean sizes; how much both agree; and mean differences of samples beside each other,
     and one above the other.
 
-    luma: (N, 1 + KEYS, H, W), of any size: sides are made multiples of ALIGNMENT. step: (N, 1, 1, 1).
+    luma: (N, 1 + KEYS, H, W), of any size: sides are made multiples of BLENDED. step: (N, 1, 1, 1).
     """
     height, width = luma.shape[2:]
-    luma = F.pad(luma, (0, -width % ALIGNMENT, 0, -height % ALIGNMENT), mode="replicate")
+    luma = F.pad(luma, (0, -width % BLENDED, 0, -height % BLENDED), mode="replicate")
     own = luma[:, :1]
     mean = F.avg_pool2d(own, BLENDED)
     detail = F.pixel_unshuffle(own, BLENDED) - mean
@@ -121,7 +110,7 @@ def seen(luma: Tensor, step: Tensor) -> Tensor:
     if luma.device.type != "cpu":
         return looked_at(luma, step)
     count, _, height, width = luma.shape
-    blocks = (-(-side // ALIGNMENT) * ALIGNMENT // BLENDED for side in (height, width))
+    blocks = (-(-side // BLENDED) for side in (height, width))
     result = torch.empty(count, *blocks, SEEN)
     with torch.no_grad():
         for planes, scale, out in zip(
@@ -192,20 +181,16 @@ class KeyBlend(nn.Module):
 
     neighbours = KEYS
     tile = 2304
-    precise = ("enter", "up", "head", "taps")
+    precise = ("enter", "head", "taps")
 
     def __init__(self, config: KeyBlendConfig) -> None:
         super().__init__()
         self.config = config
-        w0, w1 = config.widths
         given = CONDITIONS + 2 * KEYS
         self.taps = Taps(KEYS)
-        self.enter = ConditionalConv(SEEN, w0, 1, conditions=given)
-        self.down = ConditionalConv(w0, w1, stride=2, conditions=given)
-        self.deep = nn.ModuleList(_further(w1) for _ in range(config.convs[1]))
-        self.up = EnlargingConv(w1, w0, given)
-        self.wide = nn.ModuleList(_further(w0) for _ in range(config.convs[0]))
-        self.head = ConditionalConv(w0, SAID, 1, conditions=given)
+        self.enter = ConditionalConv(SEEN, config.width, 1, conditions=given)
+        self.convs = nn.ModuleList(_further(config.width) for _ in range(config.convs))
+        self.head = ConditionalConv(config.width, SAID, 1, conditions=given)
         assert self.head.conv.bias is not None
         nn.init.normal_(self.head.conv.weight, std=0.003)
         nn.init.zeros_(self.head.conv.bias)
@@ -229,14 +214,10 @@ class KeyBlend(nn.Module):
         """(N, SAID, H / 4, W / 4), for each block: weights of neighbours, WEIGHTS for chroma and as many for
         luma; one of what they agree on; those of PAIRS; and what is added to its 16 samples.
         """
-        x0 = self._active(self.enter(planes, given))
-        x1 = self._active(self.down(x0, given))
-        for layer in self.deep:
-            x1 = self._active(added(layer(x1), x1))
-        y0 = self._active(self.up(x1, given, x0))
-        for layer in self.wide:
-            y0 = self._active(added(layer(y0), y0))
-        return _planes(self.head, y0, given)
+        x = self._active(self.enter(planes, given))
+        for layer in self.convs:
+            x = self._active(added(layer(x), x))
+        return _planes(self.head, x, given)
 
     def _active(self, x: Tensor) -> Tensor:
         return F.leaky_relu(x, self.config.leak, inplace=True)
@@ -265,11 +246,9 @@ def _planes(layer: ConditionalConv, x: Tensor, given: Tensor) -> Tensor:
 
 def kmac_per_pixel(config: KeyBlendConfig) -> float:
     """Thousands of multiplications per luma sample."""
-    w0, w1 = config.widths
-    quarter = SEEN * w0 + 9 * w0 * w0 * config.convs[0] + w0 * SAID
-    eighth = 9 * w0 * w1 + 9 * w1 * w1 * config.convs[1] + 4 * w0 * w1
+    block = (SEEN + 9 * config.width * config.convs + SAID) * config.width
     whole = WEIGHTS + AGREED + len(PAIRS) + WEIGHTS / 2
-    return (whole + quarter / 16 + eighth / 64) / 1000
+    return (whole + block / BLENDED**2) / 1000
 
 
 def card_of(config: KeyBlendConfig) -> Card:

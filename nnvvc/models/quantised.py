@@ -23,6 +23,9 @@ from nnvvc.models.quantised_loops import add_leaky, round_into
 
 ACTIVATION_MAX = 255
 
+FEW = 2048
+"""Places of a layer's input that are multiplied as fast in floating point: 8 bits have to be prepared for."""
+
 Network = TypeVar("Network", bound=nn.Module)
 
 
@@ -36,15 +39,19 @@ class QuantisedConv(nn.Module):
         whole = torch.round(weight / unit[:, None, None, None]).to(torch.int8)
         self._conv = PackedConv(whole, unit, list(layer.stride), list(layer.padding))  # type: ignore[arg-type]
         self._bias = torch.zeros(len(weight)) if layer.bias is None else layer.bias.detach().float()
+        self._layer = layer
 
     def forward(self, x: Tensor, bias: Tensor | None = None, then: str = "none") -> Tensor:
         """bias: (C,), added to the layer's. then: `relu`, or `none`."""
         x = x.contiguous(memory_format=torch.channels_last)
+        total = self._bias if bias is None else self._bias + bias
+        if x.shape[2] * x.shape[3] < FEW:
+            y = F.conv2d(x, self._layer.weight, total, self._layer.stride, self._layer.padding)
+            return F.relu_(y) if then == "relu" else y
         low, high = (float(v) for v in torch.aminmax(x.permute(0, 2, 3, 1)))
         low, high = min(low, 0.0), max(high, 0.0)
         unit = max(high - low, 1e-12) / ACTIVATION_MAX
         zero = round(-low / unit)
-        total = self._bias if bias is None else self._bias + bias
         return self._conv(rounded(x, unit, zero), total, unit=unit, zero=zero, then=then)
 
 

@@ -185,3 +185,30 @@ def measure(planes: Array, scale: Any, result: Array) -> None:
                 for x in range(first, last):
                     total += sums[n, x]
                 result[n, row, column] = total * half / ((end - row * BLOCK) * (last - first))
+
+
+@njit(fastmath=True, nogil=True, cache=True)
+def classify(measures: Array, active: Array, moving: Array, result: Array) -> None:
+    """Fills (blocks, blocks), uint8, with classes: how many of the ends in `active` and `moving`, float32,
+    the means of what `measure` gave around each block, 3x3, are past. Blocks alone would flicker.
+    """
+    _, rows, columns = measures.shape
+    down = np.zeros((2, columns + 2), np.float32)
+    for row in range(rows):
+        first, end = max(0, row - 1), min(rows, row + 2)
+        down[:] = 0
+        for n in range(2):
+            for other in range(first, end):
+                for x in range(columns):
+                    down[n, x + 1] += measures[n, other, x]
+        for x in range(columns):
+            count = (end - first) * (min(columns, x + 2) - max(0, x - 1))
+            kind = 0
+            for n in range(2):
+                mean = (down[n, x] + down[n, x + 1] + down[n, x + 2]) / _F(count)
+                ends = active if n == 0 else moving
+                found = 0
+                for k in range(len(ends)):
+                    found += mean > ends[k]
+                kind = found if n == 0 else kind * (len(moving) + 1) + found
+            result[row, x] = kind

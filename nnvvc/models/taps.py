@@ -8,11 +8,12 @@ temporal layer. Originals that were coded in blocks of 8x8 before have edges tha
 few taps depend on the place in such a block.
 """
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nnvvc.models.tap_loops import add_taps, measure
+from nnvvc.models.tap_loops import add_taps, classify, measure
 from nnvvc.models.tap_shapes import (
     ACTIVE,
     ALONG,
@@ -72,7 +73,7 @@ class Taps(nn.Module):
             return self._slow(luma, residual, step, layer)
         weights = torch.cat((self.weight[:, :-1] @ self.mix.T, self.weight[:, -1:]), 1).float()
         grid = GRID_UNIT * self.grid.float().numpy()
-        numbers = classes(luma, step, whole=False).to(torch.uint8).numpy()
+        numbers = classes(luma, step, whole=False).numpy()
         result = torch.zeros_like(residual, dtype=torch.float32)
         for i, kind in enumerate(layer.tolist()):
             if kind > 0:
@@ -121,39 +122,40 @@ def grid_basis(luma: Tensor) -> Tensor:
 def classes(luma: Tensor, step: Tensor, whole: bool = True) -> Tensor:
     """(N, H, W): the class of each sample, 0..CLASSES - 1; arguments as for `Taps.forward`.
 
-    whole: of every sample; otherwise of every block, (N, ceil(H / BLOCK), ceil(W / BLOCK)).
+    whole: of every sample; otherwise of every block, (N, ceil(H / BLOCK), ceil(W / BLOCK)), uint8.
     """
     height, width = luma.shape[2:]
-    blocks = measured(luma, step)
-    # Blocks alone would flicker between classes.
-    blocks = F.avg_pool2d(blocks, 3, 1, 1, count_include_pad=False)
-    active, moved = (
-        torch.bucketize(measure.contiguous(), torch.tensor(ends, device=luma.device))
-        for measure, ends in zip(blocks.unbind(1), (ACTIVE, MOVING), strict=True)
-    )
-    found = active * (len(MOVING) + 1) + moved
+    found = _quick_classes(luma, step) if luma.device.type == "cpu" else _slow_classes(luma, step)
     if not whole:
         return found
-    return found.repeat_interleave(BLOCK, 1).repeat_interleave(BLOCK, 2)[:, :height, :width]
+    return found.long().repeat_interleave(BLOCK, 1).repeat_interleave(BLOCK, 2)[:, :height, :width]
 
 
-def measured(luma: Tensor, step: Tensor) -> Tensor:
-    """(N, 2, ceil(H / BLOCK), ceil(W / BLOCK)), in quantiser steps: mean differences of each block's samples
-    to the next ones, and to the first two neighbours; arguments as for `Taps.forward`.
-    """
-    if luma.device.type == "cpu" and not luma.requires_grad:
-        size = [-(-side // BLOCK) for side in luma.shape[2:]]
-        result = torch.empty(len(luma), 2, *size)
-        scales = (1 / step).flatten().numpy()
-        for planes, scale, found in zip(luma.float().numpy(), scales, result.numpy(), strict=True):
-            measure(planes, scale, found)
-        return result
+def _quick_classes(luma: Tensor, step: Tensor) -> Tensor:
+    size = [-(-side // BLOCK) for side in luma.shape[2:]]
+    found, measures = torch.empty(len(luma), *size, dtype=torch.uint8), np.empty((2, *size), np.float32)
+    ends = np.array(ACTIVE, np.float32), np.array(MOVING, np.float32)
+    scales = (1 / step).flatten().numpy()
+    for planes, scale, result in zip(luma.detach().float().numpy(), scales, found.numpy(), strict=True):
+        measure(planes, scale, measures)
+        classify(measures, *ends, result)
+    return found
+
+
+def _slow_classes(luma: Tensor, step: Tensor) -> Tensor:
+    """On any device."""
     own = luma[:, :1]
     edged = F.pad(own, (0, 1, 0, 1), mode="replicate")
     across = (edged[..., :-1, 1:] - own).abs()
     down = (edged[..., 1:, :-1] - own).abs()
     moving = (luma[:, 1:3] - own).abs().mean(1, keepdim=True)
-    return F.avg_pool2d(torch.cat(((across + down) / 2, moving), 1) / step, BLOCK, ceil_mode=True)
+    measures = torch.cat(((across + down) / 2, moving), 1) / step
+    blocks = F.avg_pool2d(F.avg_pool2d(measures, BLOCK, ceil_mode=True), 3, 1, 1, count_include_pad=False)
+    active, moved = (
+        torch.bucketize(part.contiguous(), torch.tensor(ends, device=luma.device))
+        for part, ends in zip(blocks.unbind(1), (ACTIVE, MOVING), strict=True)
+    )
+    return (active * (len(MOVING) + 1) + moved).to(torch.uint8)
 
 
 def _clipped(luma: Tensor, step: Tensor) -> Tensor:

@@ -11,6 +11,11 @@ from nnvvc.models.restoration import RestorationConfig, RestorationFilter
 pytestmark = pytest.mark.skipif(not available(), reason="no multiplication in 8 bits here")
 
 
+@pytest.fixture(autouse=True)
+def eight_bits_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nnvvc.models.quantised.FEW", 0)
+
+
 @pytest.mark.parametrize("offset", [-3.0, 0.0, 0.4, 3.0])
 @pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (1, 1)])
 def test_a_convolution_is_off_by_roundings_only(kernel: int, stride: int, offset: float) -> None:
@@ -70,3 +75,13 @@ def test_a_flat_picture_is_no_problem() -> None:
     with torch.inference_mode():
         found = QuantisedConv(layer)(torch.zeros(1, 4, 8, 8))
     assert torch.allclose(found, layer.bias.detach()[None, :, None, None].expand_as(found), atol=1e-6)
+
+
+def test_a_few_values_are_multiplied_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    layer, x, bias = nn.Conv2d(4, 6, 3, 2, 1), torch.randn(1, 4, 20, 20), torch.randn(6)
+    monkeypatch.setattr("nnvvc.models.quantised.FEW", 401)
+    with torch.inference_mode():
+        exact, plain = layer(x) + bias[:, None, None], QuantisedConv(layer)(x, bias)
+        assert torch.allclose(plain, exact, atol=1e-5)
+        assert torch.equal(QuantisedConv(layer)(x, bias, "relu"), plain.relu())

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,8 +19,8 @@ from nnvvc.training.moving_photos import PATCH
 from nnvvc.training.people_filter_task import PeopleFilterTask, error_left
 from tools.content import clip
 
-CONFIG = {"widths": [8, 8, 8], "blocks": [1, 0, 1], "neighbours": 6}
-QUICK = {"widths": [8, 8], "convs": [1, 1]}
+CONFIG: dict[str, Any] = {"widths": [8, 8, 8], "blocks": [1, 0, 1], "neighbours": 6}
+QUICK: dict[str, Any] = {"width": 8, "convs": 1}
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +58,7 @@ def test_error_is_relative() -> None:
 
 @pytest.mark.parametrize(("network", "config"), [(None, CONFIG), (NETWORK, QUICK)])
 def test_a_few_steps_gain_decibels(
-    coded: Path, tmp_path: Path, network: str | None, config: dict[str, list[int]]
+    coded: Path, tmp_path: Path, network: str | None, config: dict[str, Any]
 ) -> None:
     torch.manual_seed(0)
     task = PeopleFilterTask(str(coded), config=config, network=network, batch=2)
