@@ -4,11 +4,12 @@ Of what `restoration` gains, most is what the key pictures at both ends of a gro
 pictures that are coded more coarsely. A small network looks at every block of 4x4, at what is around it, and
 at how the key pictures differ from it there, and says how much of them belongs into it: as the temporal
 filters before encoders do, with weights that are learned in place of set. It weighs a few more things that a
-sample can be corrected by, and adds a residual. It works at 1/4 of the resolution; everything at full size is
-linear.
+sample can be corrected by, and adds a residual. It works at 1/4 and 1/8 of the resolution; everything at full
+size is linear.
 """
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from nnvvc.models.restoration import (
     CONDITIONS,
     LARGEST_DIFFERENCE,
     OUTPUT_UNIT,
+    EnlargingConv,
     beside,
     blended,
     condition,
@@ -34,6 +36,9 @@ from nnvvc.models.taps import Taps
 
 NETWORK = "key_blend"
 """Its name in model cards."""
+
+ALIGNMENT = 2 * BLENDED
+"""Blocks are even in number: there is one size that is half of theirs."""
 
 KEYS = 2
 """Neighbours: the key pictures before and after, or what `codecs.neighbours.places` has for them."""
@@ -67,14 +72,21 @@ PAIR_CLIP = 1.0
 
 @dataclass(frozen=True)
 class KeyBlendConfig:
-    """Shape of the network: channels, and convolutions of 3x3 blocks.
+    """Shape of the network: channels at 1/4 and at 1/8 of the luma resolution, and residual convolutions at
+    1/4, after what came back from 1/8.
 
     leak: slope of activations below zero.
     """
 
-    width: int = 24
+    widths: tuple[int, int] = (24, 48)
     convs: int = 1
     leak: float = 0.1
+
+    @classmethod
+    def of(cls, given: dict[str, Any]) -> "KeyBlendConfig":
+        """From plain values, as cards and recipes have them. Raises TypeError."""
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
+        return cls(**values)
 
 
 def looked_at(luma: Tensor, step: Tensor) -> Tensor:
@@ -83,10 +95,10 @@ def looked_at(luma: Tensor, step: Tensor) -> Tensor:
     of 2x2 samples; their mean sizes; how much both agree; and mean differences of samples beside each other,
     and one above the other.
 
-    luma: (N, 1 + KEYS, H, W), of any size: sides are made multiples of BLENDED. step: (N, 1, 1, 1).
+    luma: (N, 1 + KEYS, H, W), of any size: sides are made multiples of ALIGNMENT. step: (N, 1, 1, 1).
     """
     height, width = luma.shape[2:]
-    luma = F.pad(luma, (0, -width % BLENDED, 0, -height % BLENDED), mode="replicate")
+    luma = F.pad(luma, (0, -width % ALIGNMENT, 0, -height % ALIGNMENT), mode="replicate")
     own = luma[:, :1]
     mean = F.avg_pool2d(own, BLENDED)
     detail = F.pixel_unshuffle(own, BLENDED) - mean
@@ -110,7 +122,7 @@ def seen(luma: Tensor, step: Tensor) -> Tensor:
     if luma.device.type != "cpu":
         return looked_at(luma, step)
     count, _, height, width = luma.shape
-    blocks = (-(-side // BLENDED) for side in (height, width))
+    blocks = (-(-side // ALIGNMENT) * ALIGNMENT // BLENDED for side in (height, width))
     result = torch.empty(count, *blocks, SEEN)
     with torch.no_grad():
         for planes, scale, out in zip(
@@ -181,16 +193,19 @@ class KeyBlend(nn.Module):
 
     neighbours = KEYS
     tile = 2304
-    precise = ("enter", "head", "taps")
+    precise = ("enter", "up", "head", "taps")
 
     def __init__(self, config: KeyBlendConfig) -> None:
         super().__init__()
         self.config = config
+        w0, w1 = config.widths
         given = CONDITIONS + 2 * KEYS
         self.taps = Taps(KEYS)
-        self.enter = ConditionalConv(SEEN, config.width, 1, conditions=given)
-        self.convs = nn.ModuleList(_further(config.width) for _ in range(config.convs))
-        self.head = ConditionalConv(config.width, SAID, 1, conditions=given)
+        self.enter = ConditionalConv(SEEN, w0, 1, conditions=given)
+        self.down = ConditionalConv(w0, w1, stride=2, conditions=given)
+        self.up = EnlargingConv(w1, w0, given)
+        self.convs = nn.ModuleList(_residual(w0) for _ in range(config.convs))
+        self.head = ConditionalConv(w0, SAID, 1, conditions=given)
         assert self.head.conv.bias is not None
         nn.init.normal_(self.head.conv.weight, std=0.003)
         nn.init.zeros_(self.head.conv.bias)
@@ -214,16 +229,18 @@ class KeyBlend(nn.Module):
         """(N, SAID, H / 4, W / 4), for each block: weights of neighbours, WEIGHTS for chroma and as many for
         luma; one of what they agree on; those of PAIRS; and what is added to its 16 samples.
         """
-        x = self._active(self.enter(planes, given))
+        x0 = self._active(self.enter(planes, given))
+        x1 = self._active(self.down(x0, given))
+        y0 = self._active(self.up(x1, given, x0))
         for layer in self.convs:
-            x = self._active(added(layer(x), x))
-        return _planes(self.head, x, given)
+            y0 = self._active(added(layer(y0), y0))
+        return _planes(self.head, y0, given)
 
     def _active(self, x: Tensor) -> Tensor:
         return F.leaky_relu(x, self.config.leak, inplace=True)
 
 
-def _further(width: int) -> nn.Conv2d:
+def _residual(width: int) -> nn.Conv2d:
     layer = nn.Conv2d(width, width, 3, 1, 1)
     assert layer.bias is not None
     nn.init.normal_(layer.weight, std=0.3 * (9 * width) ** -0.5)
@@ -246,9 +263,11 @@ def _planes(layer: ConditionalConv, x: Tensor, given: Tensor) -> Tensor:
 
 def kmac_per_pixel(config: KeyBlendConfig) -> float:
     """Thousands of multiplications per luma sample."""
-    block = (SEEN + 9 * config.width * config.convs + SAID) * config.width
+    w0, w1 = config.widths
+    quarter = SEEN * w0 + 9 * w0 * w0 * config.convs + w0 * SAID
+    eighth = 9 * w0 * w1 + 4 * w0 * w1
     whole = WEIGHTS + AGREED + len(PAIRS) + WEIGHTS / 2
-    return (whole + block / BLENDED**2) / 1000
+    return (whole + quarter / 16 + eighth / 64) / 1000
 
 
 def card_of(config: KeyBlendConfig) -> Card:

@@ -16,7 +16,7 @@ def people_network(card: dict[str, Any]) -> PeopleNetwork:
     TypeError.
     """
     if card.get("network") == NETWORK:
-        return KeyBlend(KeyBlendConfig(**card["config"]))
+        return KeyBlend(KeyBlendConfig.of(card["config"]))
     return RestorationFilter(RestorationConfig.of(card["config"]))
 
 

@@ -33,9 +33,9 @@ def planes(height: int, width: int, noise: float = 0.03) -> tuple[torch.Tensor, 
     return luma, torch.rand(2, 2 * (1 + KEYS), (height + 1) // 2, (width + 1) // 2) - 0.5
 
 
-def model(width: int = 6, convs: int = 1) -> KeyBlend:
+def model(widths: tuple[int, int] = (6, 8), convs: int = 1) -> KeyBlend:
     torch.manual_seed(0)
-    found = KeyBlend(KeyBlendConfig(width, convs)).eval()
+    found = KeyBlend(KeyBlendConfig(widths, convs)).eval()
     nn.init.normal_(found.head.conv.weight, std=0.1)
     return found
 
@@ -78,7 +78,7 @@ def test_only_what_both_have_is_agreed_on() -> None:
 
 
 def test_the_count_of_multiplications_is_that_of_the_layers() -> None:
-    found = model(24, 2)
+    found = model((24, 48), 2)
     luma, chroma = (p[:1] for p in planes(64, 64))
     given = tuple(g[:1] for g in GIVEN)
     with FlopCounterMode(display=False) as counter:
@@ -96,7 +96,7 @@ def test_the_count_of_multiplications_is_that_of_the_layers() -> None:
 def test_eight_bits_keep_what_it_adds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nnvvc.models.quantised.FEW", 0)
     luma, chroma = (p[:1] for p in planes(70, 90))
-    found = model(16).requires_grad_(False)
+    found = model((16, 24)).requires_grad_(False)
     given = tuple(g[:1] for g in GIVEN)
     with torch.inference_mode():
         plain, eight = found(luma, chroma, *given), quantised(found, found.precise)(luma, chroma, *given)
