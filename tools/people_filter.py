@@ -181,8 +181,10 @@ def draw(rates: dict[str, dict[str, dict[str, float]]], target: Path) -> None:
     figure, axes = plt.subplots(len(metrics), 1, figsize=(8, 2.2 * len(metrics)), sharex=True, squeeze=False)
     for axis, metric in zip(axes[:, 0], metrics, strict=True):
         for number, (used, found) in enumerate(rates.items()):
-            places = np.arange(len(found)) + 0.4 * (number - (len(rates) - 1) / 2)
-            axis.bar(places, [v.get(metric, np.nan) for v in found.values()], 0.38, label=f"--filter {used}")
+            width = 0.8 / len(rates)
+            places = np.arange(len(found)) + width * (number - (len(rates) - 1) / 2)
+            heights = [v.get(metric, np.nan) for v in found.values()]
+            axis.bar(places, heights, 0.95 * width, label=f"--filter {used}")
         axis.set_ylabel(f"{METRICS[metric]}, %")
         axis.axhline(0, color="black", linewidth=0.6)
         axis.grid(axis="y", alpha=0.3)

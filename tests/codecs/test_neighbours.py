@@ -10,7 +10,7 @@ from nnvvc.codecs.filter_planes import to_tensors
 from nnvvc.codecs.neighbours import NEIGHBOURS, Placed, Sights, placed, planes_among
 from nnvvc.codecs.output_order import PictureFacts
 from nnvvc.media.motion import Sight, Vectors
-from nnvvc.picture import Picture, PictureFormat
+from nnvvc.picture import Picture, PictureFormat, Plane
 from tools.content import clip
 
 FORMAT = PictureFormat(96, 80, 10)
@@ -74,6 +74,25 @@ def test_motion_to_a_neighbour_is_looked_for_once(monkeypatch: pytest.MonkeyPatc
     planes_among(found[2], Sights(FORMAT), NEIGHBOURS)
     # Both next to it; the first one, which five off is too; seven, and the last one.
     assert len(asked) == 2 + 1 + 2
+
+
+def test_key_pictures_are_looked_at_anew_for_no_picture_of_their_group(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = []
+    begin = Sight.__init__
+
+    def counted(sight: Sight, luma: Plane, bit_depth: int, chroma: Sequence[Plane] = ()) -> None:
+        made.append(None)
+        begin(sight, luma, bit_depth, chroma)
+
+    monkeypatch.setattr(Sight, "__init__", counted)
+    facts = map(PictureFacts, [0, 3, 3, 3, 0, 3, 3, 0])
+    found, sights = list(placed(zip(pictures(8), facts, strict=True))), Sights(FORMAT)
+    for number in (1, 2, 3, 5, 6):
+        luma, chroma = planes_among(found[number], sights, 2)
+        assert luma.shape[1] == 3 and chroma.shape[1] == 6
+    assert len(made) == 5 + 3
 
 
 def test_their_layers_are_known() -> None:
