@@ -106,21 +106,16 @@ class Sight:
     def motion(self, other: "Sight") -> Vectors:
         """From blocks of this picture, STEP / 2 apart, to another one of the same size."""
         vectors = np.zeros((*self.levels[-1].blocks(STEP), 2), np.float32)
-        smaller = list(zip(self.levels[:0:-1], other.levels[:0:-1], strict=True))
-        for number, (own, there) in enumerate(smaller):
+        for number, (own, there) in enumerate(zip(self.levels[::-1], other.levels[::-1], strict=True)):
             if number:
                 vectors = _finer(2 * vectors, own.blocks(STEP))
             planes = own.samples, there.samples, own.pitch, own.size
-            loops.search(*planes, STEP, vectors, REACH[min(number, 1)], np.float32(PRICE))
-            loops.spread(*planes, STEP, vectors, np.float32(BIAS), np.float32(QUIET))
+            full = own is self.levels[0]
+            if not full or min(own.size) <= SMALL:
+                loops.search(*planes, STEP, vectors, REACH[min(number, 1)], np.float32(PRICE))
+            if not full:
+                loops.spread(*planes, STEP, vectors, np.float32(BIAS), np.float32(QUIET))
             _follow(own, there, vectors, STEP)
-        own, there = self.levels[0], other.levels[0]
-        planes = own.samples, there.samples, own.pitch, own.size
-        if smaller:
-            vectors = _finer(2 * vectors, own.blocks(STEP))
-        if min(own.size) <= SMALL:
-            loops.search(*planes, STEP, vectors, REACH[bool(smaller)], np.float32(PRICE))
-        _follow(own, there, vectors, STEP)
         vectors = _finer(vectors, own.blocks(STEP // 2))
         loops.spread(*planes, STEP // 2, vectors, np.float32(BIAS), np.float32(QUIET))
         return vectors

@@ -32,7 +32,7 @@ from nnvvc.models.restoration import (
     condition,
     quantiser_step,
 )
-from nnvvc.models.saved import write_card
+from nnvvc.models.saved import config_of, write_card
 
 LIMIT = 4095
 """Largest magnitude of an activation."""
@@ -233,7 +233,7 @@ def load_exact(path: Path) -> ExactRestoration:
     InexactArithmetic where this machine does not give the known answer.
     """
     try:
-        config = RestorationConfig.of(json.loads(path.with_suffix(".json").read_text())["config"])
+        config = config_of(RestorationConfig, json.loads(path.with_suffix(".json").read_text())["config"])
         with safe_open(path, "pt") as opened:
             about = json.loads((opened.metadata() or {})[FORMAT])
             tensors = {key: opened.get_tensor(key).float() for key in opened.keys()}  # noqa: SIM118

@@ -11,13 +11,12 @@ import math
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nnvvc.models.saved import Card, load_weights, save_weights
+from nnvvc.models.saved import Card, config_of, load_weights, save_weights
 
 ALIGNMENT = 16
 """Width and height are padded to a multiple of this many luma samples: what the halvings need, and some."""
@@ -68,12 +67,6 @@ class FilterConfig:
     def planes(self) -> int:
         """How many planes at half resolution are filtered: four of luma, and Cb and Cr."""
         return 6 if self.chroma else 4
-
-
-def filter_config(given: dict[str, Any]) -> FilterConfig:
-    """The configuration in a recipe or model card; raises TypeError for a name that is not a field."""
-    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
-    return FilterConfig(**values)
 
 
 def condition(qp: Tensor, scale: Tensor, layer: Tensor | None = None) -> Tensor:
@@ -269,7 +262,7 @@ def save_filter(model: PictureFilter, path: Path, facts: Card) -> None:
 
 def load_filter(path: Path) -> PictureFilter:
     """The filter that `save_filter` wrote, in float32, for inference; UnknownModel where it is not sound."""
-    return load_weights(path, lambda card: PictureFilter(filter_config(card["config"])))
+    return load_weights(path, lambda card: PictureFilter(config_of(FilterConfig, card["config"])))
 
 
 def kmac_per_pixel(config: FilterConfig, up: int) -> float:

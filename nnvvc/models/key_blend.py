@@ -9,7 +9,6 @@ size is linear.
 """
 
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -81,12 +80,6 @@ class KeyBlendConfig:
     widths: tuple[int, int] = (24, 48)
     convs: int = 1
     leak: float = 0.1
-
-    @classmethod
-    def of(cls, given: dict[str, Any]) -> "KeyBlendConfig":
-        """From plain values, as cards and recipes have them. Raises TypeError."""
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
-        return cls(**values)
 
 
 def looked_at(luma: Tensor, step: Tensor) -> Tensor:

@@ -8,6 +8,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from nnvvc.models.restoration_loops import four_times
+
 Array = NDArray[Any]
 
 SIDE = 4
@@ -149,7 +151,7 @@ def blend(
         block = here // SIDE
         if here % SIDE == 0:
             for k in range(len(weights)):
-                _spread(weights[k, block], spread[k])
+                four_times(weights[k, block], spread[k])
         own, before, after, out = luma[0, here], luma[1, here], luma[2, here], result[here]
         _phases(residual, here, unit, out)
         for x in range(width):
@@ -171,14 +173,6 @@ def _edged(line: Array, result: Array) -> None:
     result[2 : width + 2] = line
     result[:2] = line[0]
     result[width + 2 :] = line[width - 1]
-
-
-@njit(fastmath=True, nogil=True, cache=True)
-def _spread(values: Array, result: Array) -> None:
-    for i in range(len(values)):
-        value = values[i]
-        result[SIDE * i], result[SIDE * i + 1] = value, value
-        result[SIDE * i + 2], result[SIDE * i + 3] = value, value
 
 
 @njit(fastmath=True, nogil=True, cache=True)

@@ -6,7 +6,7 @@ from typing import Any
 from nnvvc.models import key_blend, restoration
 from nnvvc.models.key_blend import NETWORK, KeyBlend, KeyBlendConfig
 from nnvvc.models.restoration import RestorationConfig, RestorationFilter
-from nnvvc.models.saved import Card, load_weights, save_weights
+from nnvvc.models.saved import Card, config_of, load_weights, save_weights
 
 PeopleNetwork = RestorationFilter | KeyBlend
 
@@ -16,8 +16,8 @@ def people_network(card: dict[str, Any]) -> PeopleNetwork:
     TypeError.
     """
     if card.get("network") == NETWORK:
-        return KeyBlend(KeyBlendConfig.of(card["config"]))
-    return RestorationFilter(RestorationConfig.of(card["config"]))
+        return KeyBlend(config_of(KeyBlendConfig, card["config"]))
+    return RestorationFilter(config_of(RestorationConfig, card["config"]))
 
 
 def card_of(model: PeopleNetwork) -> Card:

@@ -9,8 +9,6 @@ temporal filters before encoders do, and has linear taps for content (`taps`).
 """
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +17,7 @@ from torch import Tensor, nn
 
 from nnvvc.models.filters import ConditionalConv, ResidualBlock, aligned
 from nnvvc.models.restoration_loops import blend_into, seen_by, shuffled
-from nnvvc.models.saved import Card, load_weights, save_weights
+from nnvvc.models.saved import Card
 from nnvvc.models.tap_shapes import CLIPS
 from nnvvc.models.taps import Taps
 
@@ -62,12 +60,6 @@ class RestorationConfig:
     blocks: tuple[int, int, int] = (1, 2, 2)
     leak: float = 0.0
     neighbours: int = 0
-
-    @classmethod
-    def of(cls, given: dict[str, Any]) -> "RestorationConfig":
-        """From plain values, as cards and recipes have them. Raises TypeError."""
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
-        return cls(**values)
 
 
 def condition(key_qp: Tensor, layer: Tensor) -> Tensor:
@@ -307,13 +299,3 @@ def kmac_per_pixel(config: RestorationConfig) -> float:
 def card_of(config: RestorationConfig) -> Card:
     """What a model card says of the network."""
     return {"config": asdict(config), "kmac_per_pixel": kmac_per_pixel(config)}
-
-
-def save_restoration(model: RestorationFilter, path: Path, facts: Card) -> None:
-    """Write float16 weights to `path` (.safetensors), and beside them the model card."""
-    save_weights(model, path, card_of(model.config) | facts)
-
-
-def load_restoration(path: Path) -> RestorationFilter:
-    """The filter that `save_restoration` wrote, in float32, for inference; raises UnknownModel."""
-    return load_weights(path, lambda card: RestorationFilter(RestorationConfig.of(card["config"])))

@@ -128,7 +128,7 @@ def _blend(planes: Array, weights: Array, narrow: Any, wide: Any, side: int, res
     for block_row in range(min(rows, -(-height // side))):
         for k in range(len(weights)):
             if side == 4:
-                _four_times(weights[k, block_row], spread[k])
+                four_times(weights[k, block_row], spread[k])
             else:
                 _twice(weights[k, block_row], spread[k])
         for y in range(block_row * side, min(height, (block_row + 1) * side)):
@@ -144,7 +144,8 @@ def _blend(planes: Array, weights: Array, narrow: Any, wide: Any, side: int, res
 
 
 @njit(fastmath=True, nogil=True, cache=True)
-def _four_times(values: Array, result: Array) -> None:
+def four_times(values: Array, result: Array) -> None:
+    """Each value for four samples of a row."""
     for i in range(len(values)):
         value = values[i]
         result[4 * i], result[4 * i + 1] = value, value

@@ -12,9 +12,17 @@ from safetensors.torch import load_file, save_file
 from nnvvc.errors import UnknownModel
 
 Network = TypeVar("Network", bound=torch.nn.Module)
+Config = TypeVar("Config")
 
 Card = dict[str, Any]
 """`config`: the fields of the network's configuration. All else is for readers."""
+
+
+def config_of(kind: type[Config], given: dict[str, Any]) -> Config:
+    """A configuration of plain values, as cards and recipes have them; raises TypeError for a name that is
+    not a field.
+    """
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in given.items()})
 
 
 def save_weights(model: torch.nn.Module, path: Path, card: Card) -> None:

@@ -16,11 +16,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nnvvc.models.filters import PictureFilter, filter_config, load_filter, save_filter
+from nnvvc.models.filters import FilterConfig, PictureFilter, load_filter, save_filter
 from nnvvc.models.image import ImageModel
 from nnvvc.models.planes import to_rgb
 from nnvvc.models.precision import reduced_precision
 from nnvvc.models.registry import WEIGHTS
+from nnvvc.models.saved import config_of
 from nnvvc.models.tasknets import TaskNetwork, feature_loss
 from nnvvc.training.coded_patches import Batch, CodedPatches, plainly_enlarged
 from nnvvc.training.filter_data import PATCH, learned_coder, make_patches
@@ -142,7 +143,7 @@ class FilterTask:
         block: int = 128,
         temperature: tuple[float, float] = (0.1, 0.002),
     ) -> None:
-        self.model = PictureFilter(filter_config(config or {}))
+        self.model = PictureFilter(config_of(FilterConfig, config or {}))
         if photos is not None or not list(Path(folder).glob("p*_s*_q*.npz")):
             pictures = data_folder(photos, "train")
             if self.model.config.video:

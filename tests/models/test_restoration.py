@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from nnvvc.errors import UnknownModel
 from nnvvc.models.filters import ConditionalConv, aligned
+from nnvvc.models.people import load_people, save_people
 from nnvvc.models.restoration import (
     CHROMA_GAIN,
     EnlargingConv,
@@ -17,11 +18,9 @@ from nnvvc.models.restoration import (
     blended,
     condition,
     kmac_per_pixel,
-    load_restoration,
     phases,
     prepared,
     quantiser_step,
-    save_restoration,
     seen,
 )
 
@@ -91,13 +90,13 @@ def test_enlarged_samples_are_those_of_a_pixel_shuffle(count: int) -> None:
 
 def test_saved_filters_come_back(tmp_path: Path) -> None:
     model = RestorationFilter(SMALL).half().float()
-    save_restoration(model, tmp_path / "f.safetensors", {"purpose": "test"})
-    again = load_restoration(tmp_path / "f.safetensors")
+    save_people(model, tmp_path / "f.safetensors", {"purpose": "test"})
+    again = load_people(tmp_path / "f.safetensors")
     for a, b in zip(model.parameters(), again.parameters(), strict=True):
         assert torch.equal(a, b)
     (tmp_path / "f.safetensors").write_bytes(b"damaged")
     with pytest.raises(UnknownModel):
-        load_restoration(tmp_path / "f.safetensors")
+        load_people(tmp_path / "f.safetensors")
 
 
 @pytest.mark.parametrize("neighbours", [0, 6])

@@ -10,8 +10,6 @@ JSON: milliseconds for a million luma samples, and ratios; over all streams, tim
 
 import argparse
 import json
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +25,8 @@ from nnvvc.options import FILTER_MODELS
 from nnvvc.picture import Picture, VideoFormat
 from nnvvc.vvc import tools as vvc_tools
 from nnvvc.vvc.tools import CodedFormat, DecoderSettings, decoder
+from tools.bench.image_speed import best
 from tools.people_filter import Remembering, clip_of, name_of, options_for
-
-RUNS = 3
-
-
-def least(run: Callable[[], object]) -> float:
-    """Seconds of the fastest of RUNS runs."""
-    taken = []
-    for _ in range(RUNS):
-        begin = time.perf_counter()
-        run()
-        taken.append(time.perf_counter() - begin)
-    return min(taken)
 
 
 def times(stream: bytes, video: VideoFormat, threads: int) -> tuple[float, float]:
@@ -58,14 +45,14 @@ def times(stream: bytes, video: VideoFormat, threads: int) -> tuple[float, float
         settings = DecoderSettings(threads=threads)
         pictures[:] = decoder().decode([plain], CodedFormat(video.picture), settings)
 
-    decoding = least(decode)
+    decoding = best(decode)["wall"]
     shown = list(placed((picture, order.next()) for picture in pictures))
 
     def apply() -> None:
         found = PeopleFilter(used, video.picture, pictures[0].format, key_qp)
         assert len(list(filtered_pictures(found, shown, threads))) == len(pictures)
 
-    return decoding, least(apply)
+    return decoding, best(apply)["wall"]
 
 
 def main() -> None:
