@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 
 from nnvvc.codecs import filtering, plane_loops
+from nnvvc.media.colour import levels
 from nnvvc.picture import Picture, PictureFormat, Plane
 
 Planes = tuple[torch.Tensor, torch.Tensor]
@@ -19,12 +19,12 @@ filter that sees a picture's neighbours, theirs follow in the second dimension.
 
 def to_tensors(picture: Picture, cropped: PictureFormat) -> Planes:
     """Of a 4:2:0 picture of any depth, cropped to the size of `cropped`, whose range it has."""
-    fmt = replace(cropped, bit_depth=picture.format.bit_depth)
-    own, *others = cropped_planes(picture, cropped)
-    luma, chroma = torch.empty(1, 1, *own.shape), torch.empty(1, 2, *others[0].shape)
-    luma_into(luma[0, 0], own, fmt)
-    for result, plane in zip(chroma[0], others, strict=True):
-        chroma_into(result, plane, fmt)
+    planes = cropped_planes(picture, cropped)
+    luma, chroma = torch.empty(1, 1, *planes[0].shape), torch.empty(1, 2, *planes[1].shape)
+    scales = plane_levels(replace(cropped, bit_depth=picture.format.bit_depth))
+    results = luma[0, 0].numpy(), *chroma[0].numpy()
+    for plane, (offset, gain), result in zip(planes, scales, results, strict=True):
+        plane_loops.scaled(plane, np.float32(offset), np.float32(1 / gain), result)
     return luma, chroma
 
 
@@ -34,28 +34,11 @@ def cropped_planes(picture: Picture, cropped: PictureFormat) -> list[Plane]:
     return [plane[:height, :width] for plane, (height, width) in shapes]
 
 
-def luma_into(result: torch.Tensor, luma: Plane | NDArray[np.float32], fmt: PictureFormat) -> None:
-    """Fills (H, W), 0..1 over the nominal range of the format."""
-    offset, gain, _, _ = _levels(fmt)
-    _into(result, luma, offset, gain)
-
-
-def chroma_into(result: torch.Tensor, chroma: Plane | NDArray[np.float32], fmt: PictureFormat) -> None:
-    """Fills (H / 2, W / 2), -0.5..0.5 over the nominal range of the format."""
-    _, _, gain, middle = _levels(fmt)
-    _into(result, chroma, middle, gain)
-
-
-def _into(result: torch.Tensor, plane: Plane | NDArray[np.float32], offset: float, gain: float) -> None:
-    plane_loops.scaled(plane, np.float32(offset), np.float32(1 / gain), result.numpy())
-
-
 def to_picture(luma: torch.Tensor, chroma: torch.Tensor, target: PictureFormat) -> Picture:
     """The inverse: rounded and clipped, resized where the planes are larger than `target`."""
     luma = _resized(luma, (target.height, target.width))
     chroma = _resized(chroma, (target.chroma_height, target.chroma_width))
-    offset, luma_gain, chroma_gain, middle = _levels(target)
-    scales = (offset, luma_gain), (middle, chroma_gain), (middle, chroma_gain)
+    scales = plane_levels(target)
     result = []
     # A grey picture has one plane.
     for plane, (add, gain), shape in zip((luma[0, 0], *chroma[0]), scales, target.plane_shapes, strict=False):
@@ -119,11 +102,10 @@ def _resized(planes: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     return F.interpolate(planes, size, mode="bicubic", antialias=True, align_corners=False)
 
 
-def _levels(fmt: PictureFormat) -> tuple[float, float, float, float]:
-    """(luma offset, luma gain, chroma gain, chroma middle) of samples: H.273 equations 20 to 31."""
+def plane_levels(fmt: PictureFormat) -> list[tuple[float, float]]:
+    """Of luma and both chroma planes: the sample that is 0 in `Planes`, and how many are 1 from there (H.273
+    equations 20 to 31).
+    """
     middle = float(1 << (fmt.bit_depth - 1))
-    if fmt.full_range:
-        top = float((1 << fmt.bit_depth) - 1)
-        return 0.0, top, top, middle
-    unit = float(1 << (fmt.bit_depth - 8))
-    return 16 * unit, 219 * unit, 224 * unit, middle
+    offset, luma_gain, chroma_gain = levels(fmt.bit_depth, fmt.full_range)
+    return [(offset, luma_gain), (middle, chroma_gain), (middle, chroma_gain)]

@@ -177,7 +177,7 @@ def announcement(used: ModelReference, scale: Fraction, updated: bool = False) -
 
 def _facts(used: ModelReference, scale: Fraction) -> tuple[int, float, int]:
     """Parameters, thousands of multiplications per luma sample, and pictures around the filtered one."""
-    from nnvvc.codecs.neighbours import KEYS_WITHIN
+    from nnvvc.codecs.neighbours import SPANNED
     from nnvvc.models import filters, people
 
     model: nn.Module
@@ -186,7 +186,7 @@ def _facts(used: ModelReference, scale: Fraction) -> tuple[int, float, int]:
         model = found = people.load_people(weights_of(used))
         kmac = people.card_of(found)["kmac_per_pixel"]
         # Of all that are spanned, a few are looked at.
-        neighbours = 2 * KEYS_WITHIN if found.neighbours else 0
+        neighbours = SPANNED if found.neighbours else 0
     else:
         model = machines = filters.load_filter(weights_of(used))
         kmac = filters.kmac_per_pixel(machines.config, filters.enlargement(scale))

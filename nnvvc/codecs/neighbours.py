@@ -9,18 +9,22 @@ from collections import OrderedDict
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from nnvvc.codecs.filter_planes import Planes, chroma_into, cropped_planes, luma_into, to_tensors
+from nnvvc.codecs.filter_planes import Planes, cropped_planes, plane_levels, to_tensors
 from nnvvc.codecs.output_order import PictureFacts
-from nnvvc.media.motion import MOTION_DEPTH, Sight
+from nnvvc.media.motion import MOTION_DEPTH, Sight, Vectors
 from nnvvc.models.tap_shapes import DISTANCES
 from nnvvc.picture import Picture, PictureFormat
 
 KEYS_WITHIN = 31
 """Pictures that key pictures are looked for within: SEI messages can tell of 64 input pictures at most."""
+
+KEYS_APART = 32
+"""Pictures from a key picture to the one before that it looks at: the usual period, and the 64 are full."""
+
+SPANNED = KEYS_APART + KEYS_WITHIN
+"""Pictures around the filtered one that its neighbours are among."""
 
 
 def places(number: int, last: int, keys: Container[int]) -> list[tuple[int, int]]:
@@ -67,9 +71,11 @@ class Placing:
     """Takes pictures in output order, and gives them back among their neighbours once those have come."""
 
     def __init__(self) -> None:
-        self._begin()
+        self._begin(None)
 
-    def _begin(self) -> None:
+    def _begin(self, earlier: tuple[Picture, PictureFacts] | None) -> None:
+        """earlier: a key picture that the first one of the group looks back at."""
+        self._earlier = earlier
         self._group: dict[int, tuple[Picture, PictureFacts]] = {}
         self._count, self._number = 0, 0
 
@@ -82,7 +88,9 @@ class Placing:
         elif facts.layer == 0:
             # Those before it refer to it, so that it is there wherever they are.
             self._add(picture, facts)
-            found = self._rest(self._count - 1)
+            first, apart = self._group.get(0), self._count - 1
+            near = first is not None and first[1].layer == 0 and 0 < apart <= KEYS_APART
+            found = self._rest(apart, first if near else None)
         self._add(picture, facts)
         if self._count - self._number > KEYS_WITHIN:
             found.append(self._next())
@@ -96,10 +104,10 @@ class Placing:
         self._group[self._count] = picture, facts
         self._count += 1
 
-    def _rest(self, end: int) -> list[Placed]:
-        """Of a group that ends."""
+    def _rest(self, end: int, earlier: tuple[Picture, PictureFacts] | None = None) -> list[Placed]:
+        """Of a group that ends. earlier: for the next one."""
         found = [self._next() for _ in range(self._number, end)]
-        self._begin()
+        self._begin(earlier)
         return found
 
     def _next(self) -> Placed:
@@ -107,12 +115,14 @@ class Placing:
         keys = [end for end in (0, last) if end in self._group and self._group[end][1].layer == 0]
         beside = places(number, last, keys)
         others = [[None if p == number else self._group[p] for p in pair] for pair in beside]
+        if number == 0:
+            others[-1][0] = self._earlier
         before, after = (tuple(o and o[0] for o in side) for side in zip(*others, strict=True))
         layers = tuple(-1 if o is None else o[1].layer for pair in others for o in pair)
         found = Placed(*self._group[number], before, after, layers)
         oldest = number - max(DISTANCES) + 1
         self._group = {
-            n: one for n, one in self._group.items() if n >= oldest or (n == 0 and number < KEYS_WITHIN)
+            n: one for n, one in self._group.items() if n >= oldest or (n == 0 and number < KEYS_APART)
         }
         self._number += 1
         return found
@@ -156,38 +166,36 @@ class Sights:
         return Sight(luma, picture.format.bit_depth, chroma)
 
 
-def beside(
-    found: Placed, sights: Sights, neighbours: int = NEIGHBOURS
-) -> list[list[NDArray[np.float32]] | None]:
-    """Planes of the neighbours, cropped, as they look at the picture's time, of 10 bits and not rounded:
-    before and after, for each of `places`; None where there is none. neighbours: how many, the farthest ones.
+def beside(found: Placed, sights: Sights, neighbours: int = NEIGHBOURS) -> list[tuple[Sight, Vectors] | None]:
+    """The neighbours, and the motion to each from the picture: before and after, for each of `places`; None
+    where there is none. neighbours: how many, the farthest ones.
     """
     pairs = zip(found.before, found.after, strict=True)
     others = [other for pair in pairs for other in pair]
     others = others[len(others) - neighbours :]
     own = sights.of(found.picture, found.facts.layer)
-    moved: dict[int, list[NDArray[np.float32]]] = {}
+    seen: dict[int, tuple[Sight, Vectors]] = {}
     for other, layer in zip(others, found.layers_of(neighbours)[1:], strict=True):
-        if other is not None and id(other) not in moved:
+        if other is not None and id(other) not in seen:
             sight = sights.of(other, layer)
-            moved[id(other)] = sight.moved(own.motion(sight))
-    return [None if other is None else moved[id(other)] for other in others]
+            seen[id(other)] = sight, own.motion(sight)
+    return [None if other is None else seen[id(other)] for other in others]
 
 
 def planes_among(found: Placed, sights: Sights, neighbours: int) -> Planes:
-    """As `to_tensors`, but of the picture, and then of those `beside` it, or its own again where there is
-    none: luma (1, 1 + neighbours, H, W), chroma (1, 2 * (1 + neighbours), H / 2, W / 2).
+    """As `to_tensors`, but of the picture, and then of those `beside` it, as they look at its time, or its
+    own again where there is none: luma (1, 1 + neighbours, H, W), chroma (1, 2 * (1 + neighbours), H / 2,
+    W / 2).
     """
     own = to_tensors(found.picture, sights.cropped)
-    others = beside(found, sights, neighbours)
-    fmt = replace(sights.cropped, bit_depth=MOTION_DEPTH)
     luma, chroma = (torch.empty(1, (1 + neighbours) * planes.shape[1], *planes.shape[2:]) for planes in own)
     luma[:, :1], chroma[:, :2] = own
-    for number, planes in enumerate(others, 1):
-        if planes is None:
-            luma[:, number], chroma[:, 2 * number : 2 * number + 2] = own[0][:, 0], own[1]
+    levels = plane_levels(replace(sights.cropped, bit_depth=MOTION_DEPTH))
+    for number, one in enumerate(beside(found, sights, neighbours), 1):
+        planes = luma[:, number], chroma[:, 2 * number : 2 * number + 2]
+        if one is None:
+            planes[0][:], planes[1][:] = own[0][:, 0], own[1]
         else:
-            luma_into(luma[0, number], planes[0], fmt)
-            for c, plane in enumerate(planes[1:]):
-                chroma_into(chroma[0, 2 * number + c], plane, fmt)
+            sight, vectors = one
+            sight.move(vectors, [*planes[0].numpy(), *planes[1][0].numpy()], levels)
     return luma, chroma

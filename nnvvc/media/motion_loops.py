@@ -1,12 +1,8 @@
-"""What finds motion and follows it, block by block.
+"""What finds motion, block by block, in pictures as `motion_planes` has them.
 
-Planes are flat, float32, samples of 10 bits, EDGE samples of their border repeated on all sides. Blocks lie
-`step` samples apart and see WINDOW samples a side, so that they overlap where they are closer than that.
-Vectors are (rows, columns, 2), float32: columns and rows from a block to where it is in the other plane.
-
-What must be fast is written for the compiler: indices are unsigned, since signed ones are asked first whether
-they count from the end; sums over a block go down its columns, so that a register holds its row; a row that
-is written has a length that the compiler does not know, since it leaves short loops as they are.
+Blocks lie `step` samples apart and see WINDOW samples a side, so that they overlap where they are closer
+than that. Vectors are (rows, columns, 2), float32: columns and rows from a block to where it is in the other
+plane.
 """
 
 from typing import Any
@@ -15,41 +11,123 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from nnvvc.media.motion_planes import AFTER, BEFORE, STEP, WINDOW, begins, held
+
 Array = NDArray[Any]
 
-EDGE = 32
-"""Samples that a plane has more on each side; on the right and below, there are BEYOND more."""
-
-BEYOND = 16
-
-WINDOW = 8
-"""Side of what a block sees."""
-
 WIDE = 16
-"""Side of what it sees in a search of whole samples."""
+"""Side of what a block sees in a search of whole samples."""
 
-FRACTIONS = 32
-"""Places between two samples that are told apart where samples are taken."""
+REACH = (4, 1)
+"""Samples that are searched at the smallest size, and at larger ones."""
 
-TAPS = 6
+SMALL = 300
+"""Shorter side up to which the full size is searched too: there are few sizes to find motion in."""
+
+PRICE = 2.0
+"""Of a sample away from where a larger size's vector leads, in mean differences of samples of 10 bits."""
+
+BIAS = 0.7
+"""Mean difference that the vector of a block beside has to fit better by."""
+
+QUIET = 5.0
+"""Mean difference below which a block's vector is good enough: what is left is noise."""
+
+DIFFERENT = 100.0
+"""Differences of samples of 10 bits above which they are taken for other things."""
+
+STIFF = 200.0
+"""Mean square of slopes, in samples of 10 bits, at which a block is moved half as far as they say."""
 
 _N = np.uintp
 _ONE, _WINDOW, _WIDE = _N(1), _N(WINDOW), _N(WIDE)
 _F = np.float32
-_BEFORE, _AFTER = 20, 12
-"""Samples that blocks may begin before the plane, or past its end: their windows stay within its edge."""
+
+_AROUND = np.exp(-0.5 * np.arange(3) ** 2)
+_MIDDLE, _NEAR, _FAR = (_F(w) for w in _AROUND / (2 * _AROUND.sum() - 1))
+"""What blocks go by besides their own samples when they follow slopes: a block is the standard deviation."""
 
 
-@njit(inline="always")
-def _held(number: int, step: int, offset: np.float32, size: int) -> Any:
-    """One part of a block's vector, so that it stays within the edge. number: of its row, or column."""
-    return min(max(offset, _F(-number * step - _BEFORE)), _F(size - number * step + _AFTER))
+@njit(nogil=True, cache=True)
+def motion(own: Array, slopes: Array, other: Array, levels: Array) -> Array:
+    """From blocks of a picture, STEP / 2 apart, to another one. own, other: as `motion_planes.filled` has
+    them; slopes: as `all_slopes` has them. levels: see `motion_planes.levels_of`.
+    """
+    last = len(levels) - 2
+    vectors = np.zeros((-(-levels[last, 2] // STEP), -(-levels[last, 3] // STEP), 2), np.float32)
+    for number in range(last, -1, -1):
+        begin, pitch, height, width, first = levels[number]
+        rows, columns = -(-height // STEP), -(-width // STEP)
+        if number < last:
+            vectors = _finer(vectors, _F(2), rows, columns)
+        here, there, size = own[begin:], other[begin:], (height, width)
+        if number or min(size) <= SMALL:
+            reach = REACH[0] if number == last else REACH[1]
+            _search(here, there, pitch, size, STEP, vectors, reach, _F(PRICE))
+        if number:
+            _spread(here, there, pitch, size, STEP, vectors, _F(BIAS), _F(QUIET))
+        leads = _leads(here, there, pitch, size, STEP, vectors, _F(DIFFERENT))
+        _follow(
+            vectors, slopes[first : levels[number + 1, 4]].reshape((rows, columns, 3)), _around(leads), _F(1)
+        )
+    vectors = _finer(vectors, _F(1), -(-height // (STEP // 2)), -(-width // (STEP // 2)))
+    _spread(here, there, pitch, size, STEP // 2, vectors, _F(BIAS), _F(QUIET))
+    return vectors
 
 
-@njit(inline="always")
-def _begins(number: int, step: int, side: int) -> Any:
-    """Where what a block sees begins in the plane, along one side of it."""
-    return EDGE + number * step + (step - side) // 2
+@njit(nogil=True, cache=True)
+def all_slopes(own: Array, levels: Array) -> Array:
+    """Of each block, STEP apart, at all sizes: products of slopes around it, xx, xy and yy."""
+    result = np.empty(levels[-1, 4], np.float32)
+    for number in range(len(levels) - 1):
+        begin, pitch, height, width, first = levels[number]
+        rows, columns = -(-height // STEP), -(-width // STEP)
+        found = _around(_slopes(own[begin:], pitch, STEP, rows, columns))
+        found[..., 0] += _F(STIFF)
+        found[..., 2] += _F(STIFF)
+        result[first : levels[number + 1, 4]] = found.reshape(-1)
+    return result
+
+
+@njit(fastmath=True, nogil=True, cache=True)
+def _around(blocks: Array) -> Array:
+    """Their means around each."""
+    rows, columns, parts = blocks.shape
+    down, result = np.empty_like(blocks), np.empty_like(blocks)
+    for row in range(rows):
+        a, b = blocks[max(row - 2, 0)], blocks[max(row - 1, 0)]
+        c, d = blocks[min(row + 1, rows - 1)], blocks[min(row + 2, rows - 1)]
+        own, out = blocks[row], down[row]
+        for x in range(columns):
+            for p in range(parts):
+                out[x, p] = _MIDDLE * own[x, p] + _NEAR * (b[x, p] + c[x, p]) + _FAR * (a[x, p] + d[x, p])
+    for row in range(rows):
+        line, out = down[row], result[row]
+        for x in range(columns):
+            a, b, c, d = max(x - 2, 0), max(x - 1, 0), min(x + 1, columns - 1), min(x + 2, columns - 1)
+            for p in range(parts):
+                near, far = line[b, p] + line[c, p], line[a, p] + line[d, p]
+                out[x, p] = _MIDDLE * line[x, p] + _NEAR * near + _FAR * far
+    return result
+
+
+@njit(fastmath=True, nogil=True, cache=True)
+def _finer(vectors: Array, scale: Any, rows: int, columns: int) -> Array:
+    """Those of blocks half as far apart, in between in proportion, times `scale`."""
+    result = np.empty((rows, columns, 2), np.float32)
+    last, end = vectors.shape[0] - 1, vectors.shape[1] - 1
+    for row in range(rows):
+        near = row // 2
+        above = vectors[near]
+        below = vectors[max(near - 1, 0) if row % 2 == 0 else min(near + 1, last)]
+        for column in range(columns):
+            x = column // 2
+            z = max(x - 1, 0) if column % 2 == 0 else min(x + 1, end)
+            for p in range(2):
+                left = _F(0.75) * above[x, p] + _F(0.25) * below[x, p]
+                right = _F(0.75) * above[z, p] + _F(0.25) * below[z, p]
+                result[row, column, p] = scale * (_F(0.75) * left + _F(0.25) * right)
+    return result
 
 
 @njit(inline="always")
@@ -57,11 +135,11 @@ def _ends(pitch: int, size: Any, step: int, row: int, column: int, u: Any, v: An
     """Where a block's window begins, and where it does when (u, v) moved it; and the weights of the four
     samples around each place there.
     """
-    u, v = _held(column, step, u, size[1]), _held(row, step, v, size[0])
+    u, v = held(column, step, u, size[1]), held(row, step, v, size[0])
     left, top = np.floor(u), np.floor(v)
     a, b = u - left, v - top
     both = a * b
-    y, x = _begins(row, step, WINDOW), _begins(column, step, WINDOW)
+    y, x = begins(row, step, WINDOW), begins(column, step, WINDOW)
     here, there = _N(y * pitch + x), _N((y + int(top)) * pitch + x + int(left))
     return here, there, (_F(1) - a - b + both, a - both, b - both, both)
 
@@ -88,7 +166,7 @@ def _apart(own: Array, other: Array, pitch: int, size: Any, step: int, place: An
 
 
 @njit(fastmath=True, nogil=True, cache=True)
-def search(
+def _search(
     own: Array, other: Array, pitch: int, size: Any, step: int, vectors: Array, reach: int, price: Any
 ) -> None:
     """Whole samples: everything up to `reach` from a vector, with a wide window. price: a sample from it."""
@@ -96,15 +174,15 @@ def search(
     line = _N(pitch)
     for row in range(rows):
         for column in range(columns):
-            y, x = _begins(row, step, WIDE), _begins(column, step, WIDE)
+            y, x = begins(row, step, WIDE), begins(column, step, WIDE)
             here = _N(y * pitch + x)
             u = int(np.rint(vectors[row, column, 0]))
             v = int(np.rint(vectors[row, column, 1]))
             least, best_u, best_v = _F(1e30), u, v
             for dv in range(-reach, reach + 1):
                 for du in range(-reach, reach + 1):
-                    to_u = min(max(u + du, -column * step - _BEFORE), size[1] - column * step + _AFTER)
-                    to_v = min(max(v + dv, -row * step - _BEFORE), size[0] - row * step + _AFTER)
+                    to_u = min(max(u + du, -column * step - BEFORE), size[1] - column * step + AFTER)
+                    to_v = min(max(v + dv, -row * step - BEFORE), size[0] - row * step + AFTER)
                     there = _N((y + to_v) * pitch + x + to_u)
                     total = _F(0)
                     for j in range(_WIDE):
@@ -119,7 +197,7 @@ def search(
 
 
 @njit(fastmath=True, nogil=True, cache=True)
-def spread(
+def _spread(
     own: Array, other: Array, pitch: int, size: Any, step: int, vectors: Array, bias: Any, quiet: Any
 ) -> None:
     """A block takes the vector of one beside it where that fits better, by more than `bias`: down and to the
@@ -155,13 +233,13 @@ def spread(
 
 
 @njit(fastmath=True, nogil=True, cache=True)
-def slopes(own: Array, pitch: int, step: int, rows: int, columns: int) -> Array:
+def _slopes(own: Array, pitch: int, step: int, rows: int, columns: int) -> Array:
     """(rows, columns, 3): means over each block's window of its slopes' products, xx, xy and yy."""
     result = np.empty((rows, columns, 3), np.float32)
     line = _N(pitch)
     for row in range(rows):
         for column in range(columns):
-            y, x = _begins(row, step, WINDOW), _begins(column, step, WINDOW)
+            y, x = begins(row, step, WINDOW), begins(column, step, WINDOW)
             here = _N(y * pitch + x)
             xx, xy, yy = _F(0), _F(0), _F(0)
             for j in range(_WINDOW):
@@ -178,7 +256,7 @@ def slopes(own: Array, pitch: int, step: int, rows: int, columns: int) -> Array:
 
 
 @njit(fastmath=True, nogil=True, cache=True)
-def leads(own: Array, other: Array, pitch: int, size: Any, step: int, vectors: Array, most: Any) -> Array:
+def _leads(own: Array, other: Array, pitch: int, size: Any, step: int, vectors: Array, most: Any) -> Array:
     """(rows, columns, 2): means over each block's window of its slopes times what the other plane lacks where
     the vector leads, which is held within `most`.
     """
@@ -204,7 +282,7 @@ def leads(own: Array, other: Array, pitch: int, size: Any, step: int, vectors: A
 
 
 @njit(fastmath=True, nogil=True, cache=True)
-def follow(vectors: Array, slopes: Array, leads: Array, most: Any) -> None:
+def _follow(vectors: Array, slopes: Array, leads: Array, most: Any) -> None:
     """Moves each vector to where samples are most alike, as what is around it says, by `most` at most."""
     rows, columns, _ = vectors.shape
     for row in range(rows):
@@ -214,48 +292,3 @@ def follow(vectors: Array, slopes: Array, leads: Array, most: Any) -> None:
             scale = _F(1) / (xx * yy - xy * xy)
             vectors[row, column, 0] += min(max((yy * x - xy * y) * scale, -most), most)
             vectors[row, column, 1] += min(max((xx * y - xy * x) * scale, -most), most)
-
-
-@njit(fastmath=True, nogil=True, cache=True)
-def moved(
-    other: Array, pitch: int, size: Any, step: int, vectors: Array, taps: Array, window: int, result: Array
-) -> None:
-    """Adds the other plane, as the vectors lead, to a flat result of (rows + 4) * step lines of
-    (columns + 4) * step samples, the picture beginning 2 * step from both sides: each block's whole window,
-    weighed down to its sides, so that blocks run into each other (overlapped block motion compensation).
-
-    taps: (FRACTIONS, TAPS). window: WINDOW, twice the step.
-    """
-    rows, columns, _ = vectors.shape
-    line, length = _N(pitch), _N(window)
-    wide = (columns + 4) * step
-    tent = np.empty(WINDOW, np.float32)
-    for j in range(WINDOW):
-        tent[j] = min(j + 0.5, WINDOW - 0.5 - j) / step
-    across = np.empty((WINDOW + TAPS) * WINDOW, np.float32)
-    for row in range(-1, rows + 1):
-        for column in range(-1, columns + 1):
-            r, c = min(max(row, 0), rows - 1), min(max(column, 0), columns - 1)
-            u = int(np.floor(_held(column, step, vectors[r, c, 0], size[1]) * FRACTIONS + _F(0.5)))
-            v = int(np.floor(_held(row, step, vectors[r, c, 1], size[0]) * FRACTIONS + _F(0.5)))
-            a0, a1, a2, a3, a4, a5 = taps[u % FRACTIONS]
-            b0, b1, b2, b3, b4, b5 = taps[v % FRACTIONS]
-            y, x = _begins(row, step, WINDOW), _begins(column, step, WINDOW)
-            first = (y + v // FRACTIONS - (TAPS // 2 - 1)) * pitch
-            there = _N(first + x + u // FRACTIONS - (TAPS // 2 - 1))
-            for i in range(length + _N(TAPS - 1)):
-                t, k = there + i * line, i * _WINDOW
-                for j in range(length):
-                    s = t + j
-                    found = a0 * other[s] + a1 * other[s + _N(1)] + a2 * other[s + _N(2)]
-                    across[k + j] = (
-                        found + a3 * other[s + _N(3)] + a4 * other[s + _N(4)] + a5 * other[s + _N(5)]
-                    )
-            here = _N((y - EDGE + 2 * step) * wide + x - EDGE + 2 * step)
-            for i in range(length):
-                t, k, weight = here + i * _N(wide), i * _WINDOW, tent[i]
-                for j in range(length):
-                    s = k + j
-                    found = b0 * across[s] + b1 * across[s + _N(8)] + b2 * across[s + _N(16)]
-                    found += b3 * across[s + _N(24)] + b4 * across[s + _N(32)] + b5 * across[s + _N(40)]
-                    result[t + j] += weight * tent[j] * found

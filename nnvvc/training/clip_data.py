@@ -146,7 +146,9 @@ def _beside(found: Placed, sights: Sights) -> list[NDArray[np.uint16]]:
     has those of a picture, one neighbour after the other.
     """
     fmt = found.picture.format
-    pictures = [found.picture if moved is None else _rounded(moved, fmt) for moved in beside(found, sights)]
+    pictures = [
+        found.picture if one is None else _rounded(one[0].moved(one[1]), fmt) for one in beside(found, sights)
+    ]
     return [np.concatenate(rows) for rows in zip(*map(patches_of, pictures), strict=True)]
 
 

@@ -51,13 +51,23 @@ def test_far_ones_end_where_the_group_does() -> None:
 def test_the_farthest_are_key_pictures_that_are_near_enough() -> None:
     far = order([0] + 31 * [3] + [0, 2], 2)
     assert far[0] == (None, 16) and far[1] == (0, 32) and far[31] == (0, 32)
-    assert far[32:] == [(None, 33), (32, None)]
+    assert far[32:] == [(0, 33), (32, None)]
     # One that ends without a key picture, and one that is too long for its middle.
     assert order([0] + 19 * [3], 2)[1:4] == [(0, 17), (0, 18), (0, 19)]
     far = order([0] + 49 * [3] + [0], 2)
     assert far[17:21] == [(0, 33), (0, 34), (0, 50), (0, 50)]
     assert far[31:34] == [(0, 50), (16, 50), (17, 50)]
     assert order([0] + 70 * [3], 2)[40] == (24, 56)
+
+
+def test_key_pictures_look_back_at_those_before_that_are_near_enough() -> None:
+    assert order([0, 1, 0, 1, 0], 2)[::2] == [(None, 2), (0, 4), (2, None)]
+    assert order([0] + 31 * [3] + [0], 2)[32] == (0, None)
+    assert order([0] + 32 * [3] + [0], 2)[33] == (None, None)
+    assert order([1, 1, 0, 1], 2)[2] == (None, 3)
+    begun = [PictureFacts(0, begins=n == 2) for n in range(3)]
+    found = list(placed(zip(pictures(3), begun, strict=True)))
+    assert found[1].before[-1] is found[0].picture and found[2].before[-1] is None
 
 
 def test_motion_to_a_neighbour_is_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +110,7 @@ def test_their_layers_are_known() -> None:
     found = list(placed((p, PictureFacts(n)) for p, n in zip(pictures(7), layers, strict=True)))
     assert found[2].layers_of(6) == (2, 3, 3, 0, 0, 0, 0)
     assert found[0].layers_of(6) == (0, -1, 3, -1, 0, -1, 0)
-    assert found[5].layers_of(6) == (0, -1, 2, -1, 2, -1, 2)
+    assert found[5].layers_of(6) == (0, -1, 2, -1, 2, 0, 2)
 
 
 def test_planes_hold_the_neighbours_or_the_picture_itself() -> None:

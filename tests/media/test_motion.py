@@ -90,12 +90,16 @@ def test_flat_pictures_tell_no_motion() -> None:
 @pytest.mark.parametrize("size", [(96, 80), (101, 67), (6, 2)])
 def test_chroma_goes_along(size: tuple[int, int]) -> None:
     width, height = size
-    half = -(-width // 2), -(-height // 2)
-    own = Sight(waves(*size, 0, 10), 10)
-    other = Sight(waves(*size, 6, 10), 10, [waves(*half, off, 10) for off in (3, 4)])
-    luma, first, second = other.moved(own.motion(other))
-    assert luma.shape == (height, width) and first.shape == second.shape == half[::-1]
+    own, there = scene(width + 8, height + 8)
+    luma, chroma = there[4 : 4 + height, 4 : 4 + width], there[4 : 4 + height : 2, 4 : 4 + width : 2]
+    other = Sight(luma, 10, [chroma, 1023 - chroma])
+    _, first, second = other.moved(Sight(own[4 : 4 + height, 4 : 4 + width], 10).motion(other))
+    assert first.shape == second.shape == chroma.shape
+    assert np.allclose(first + second, 1023, atol=0.01)
     if width > 50:
         inner = (slice(8, -8),) * 2
-        assert np.abs(first - waves(*half, 0, 10))[inner].mean() < 4
-        assert np.abs(second - waves(*half, 1, 10))[inner].mean() < 4
+        before, after = (
+            np.abs(p - own[4 : 4 + height : 2, 4 : 4 + width : 2])[inner].mean()
+            for p in (chroma.astype(float), first)
+        )
+        assert after < 0.3 * before
