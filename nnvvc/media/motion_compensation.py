@@ -7,7 +7,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from nnvvc.media.motion_planes import STEP, TAPS, WINDOW, begins, held
-from nnvvc.media.motion_window import add_window
+from nnvvc.media.motion_window import add_moved
 
 Array = NDArray[Any]
 
@@ -86,7 +86,7 @@ def moved(
         for n in order:
             to = (n - 1) * _HALF + (2 * _HALF - _HALF // 2)
             right, below = _taps(taps, along[n]), _taps(taps, down[n])
-            add_window(other, _N(starts[n]), _N(pitch), right, below, shares, strip, _N(to), _N(wide))
+            add_moved(other, _N(starts[n]), _N(pitch), right, below, shares, strip, _N(to), _N(wide))
         for i in range(_HALF):
             y = row * _HALF - _HALF // 2 + i
             if 0 <= y < height:

@@ -12,6 +12,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from nnvvc.media.motion_planes import AFTER, BEFORE, STEP, WINDOW, begins, held
+from nnvvc.media.motion_window import apart
 
 Array = NDArray[Any]
 
@@ -156,13 +157,7 @@ def _apart(own: Array, other: Array, pitch: int, size: Any, step: int, place: An
     """Mean difference of a block and where (u, v) leads, by every second row. place: its row and column."""
     row, column = place
     here, there, weights = _ends(pitch, size, step, row, column, u, v)
-    line = _N(pitch)
-    total = _F(0)
-    for j in range(_WINDOW):
-        for i in range(_WINDOW // _N(2)):
-            at = j + i * (line + line)
-            total += abs(own[here + at] - _found(other, there + at, line, weights))
-    return total * _F(2 / (WINDOW * WINDOW))
+    return apart(own, here, other, there, _N(pitch), weights) * _F(2 / (WINDOW * WINDOW))
 
 
 @njit(fastmath=True, nogil=True, cache=True)
@@ -204,7 +199,7 @@ def _spread(
     right, then back.
     """
     rows, columns, _ = vectors.shape
-    apart = np.full((rows, columns), -1, np.float32)
+    known = np.full((rows, columns), -1, np.float32)
     for way in range(2):
         back = -1 if way == 0 else 1
         for i in range(rows):
@@ -213,7 +208,7 @@ def _spread(
                 column = j if way == 0 else columns - 1 - j
                 place = row, column
                 u, v = vectors[row, column]
-                least, better = apart[row, column], bias
+                least, better = known[row, column], bias
                 for side in range(2):
                     r, c = (row + back, column) if side == 0 else (row, column + back)
                     if r < 0 or r >= rows or c < 0 or c >= columns:
@@ -228,7 +223,7 @@ def _spread(
                     found = _apart(own, other, pitch, size, step, place, to_u, to_v)
                     if found < least - better:
                         least, better, u, v = found, _F(0), to_u, to_v
-                apart[row, column] = least
+                known[row, column] = least
                 vectors[row, column, 0], vectors[row, column, 1] = u, v
 
 

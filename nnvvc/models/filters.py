@@ -128,6 +128,20 @@ class ResidualBlock(nn.Module):
         return F.leaky_relu(added(y, x), self.leak, inplace=True)
 
 
+class ResidualConv(nn.Conv2d):
+    """One convolution of 3x3, and what it is given."""
+
+    def __init__(self, width: int, leak: float = 0.0) -> None:
+        super().__init__(width, width, 3, 1, 1)
+        self.leak = leak
+        assert self.bias is not None
+        nn.init.normal_(self.weight, std=0.3 * (9 * width) ** -0.5)
+        nn.init.zeros_(self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.leaky_relu(added(super().forward(x), x), self.leak, inplace=True)
+
+
 class Branch(nn.Module):
     """The last stage of one filter: a residual block at half resolution and a head for every enlargement."""
 

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nnvvc.models import key_blend_loops as loops
-from nnvvc.models.filters import ConditionalConv, added
+from nnvvc.models.filters import ConditionalConv, ResidualConv
 from nnvvc.models.restoration import (
     BLENDED,
     CHROMA_CLIPS,
@@ -27,6 +27,7 @@ from nnvvc.models.restoration import (
     beside,
     blended,
     condition,
+    of_samples,
     quantiser_step,
 )
 from nnvvc.models.saved import Card
@@ -71,14 +72,14 @@ PAIR_CLIP = 1.0
 
 @dataclass(frozen=True)
 class KeyBlendConfig:
-    """Shape of the network: channels at 1/4 and at 1/8 of the luma resolution, and residual convolutions at
-    1/4, after what came back from 1/8.
+    """Shape of the network: channels at 1/4 and at 1/8 of the luma resolution, and residual convolutions
+    there, at 1/4 after what came back from 1/8.
 
     leak: slope of activations below zero.
     """
 
     widths: tuple[int, int] = (24, 48)
-    convs: int = 1
+    convs: tuple[int, int] = (1, 1)
     leak: float = 0.1
 
 
@@ -196,8 +197,9 @@ class KeyBlend(nn.Module):
         self.taps = Taps(KEYS)
         self.enter = ConditionalConv(SEEN, w0, 1, conditions=given)
         self.down = ConditionalConv(w0, w1, stride=2, conditions=given)
-        self.up = EnlargingConv(w1, w0, given)
-        self.convs = nn.ModuleList(_residual(w0) for _ in range(config.convs))
+        self.deep = nn.ModuleList(ResidualConv(w1, config.leak) for _ in range(config.convs[1]))
+        self.up = EnlargingConv(w1, w0, given, config.leak)
+        self.convs = nn.ModuleList(ResidualConv(w0, config.leak) for _ in range(config.convs[0]))
         self.head = ConditionalConv(w0, SAID, 1, conditions=given)
         assert self.head.conv.bias is not None
         nn.init.normal_(self.head.conv.weight, std=0.003)
@@ -222,23 +224,21 @@ class KeyBlend(nn.Module):
         """(N, SAID, H / 4, W / 4), for each block: weights of neighbours, WEIGHTS for chroma and as many for
         luma; one of what they agree on; those of PAIRS; and what is added to its 16 samples.
         """
-        x0 = self._active(self.enter(planes, given))
+        if len(planes) == 1:
+            entered = of_samples(self.enter.conv, planes, self.enter.whole_bias(given)[0])
+        else:
+            entered = self.enter(planes, given)
+        x0 = self._active(entered)
         x1 = self._active(self.down(x0, given))
-        y0 = self._active(self.up(x1, given, x0))
+        for layer in self.deep:
+            x1 = layer(x1)
+        y0 = self.up(x1, given, x0)
         for layer in self.convs:
-            y0 = self._active(added(layer(y0), y0))
+            y0 = layer(y0)
         return _planes(self.head, y0, given)
 
     def _active(self, x: Tensor) -> Tensor:
         return F.leaky_relu(x, self.config.leak, inplace=True)
-
-
-def _residual(width: int) -> nn.Conv2d:
-    layer = nn.Conv2d(width, width, 3, 1, 1)
-    assert layer.bias is not None
-    nn.init.normal_(layer.weight, std=0.3 * (9 * width) ** -0.5)
-    nn.init.zeros_(layer.bias)
-    return layer
 
 
 def _planes(layer: ConditionalConv, x: Tensor, given: Tensor) -> Tensor:
@@ -257,8 +257,8 @@ def _planes(layer: ConditionalConv, x: Tensor, given: Tensor) -> Tensor:
 def kmac_per_pixel(config: KeyBlendConfig) -> float:
     """Thousands of multiplications per luma sample."""
     w0, w1 = config.widths
-    quarter = SEEN * w0 + 9 * w0 * w0 * config.convs + w0 * SAID
-    eighth = 9 * w0 * w1 + 4 * w0 * w1
+    quarter = SEEN * w0 + 9 * w0 * w0 * config.convs[0] + w0 * SAID
+    eighth = 9 * w0 * w1 + 9 * w1 * w1 * config.convs[1] + 4 * w0 * w1
     whole = WEIGHTS + AGREED + len(PAIRS) + WEIGHTS / 2
     return (whole + quarter / 16 + eighth / 64) / 1000
 

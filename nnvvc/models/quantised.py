@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nnvvc.models.filters import ConditionalConv, ResidualBlock
+from nnvvc.models.filters import ConditionalConv, ResidualBlock, ResidualConv
 from nnvvc.models.int8 import PackedConv
 from nnvvc.models.layers import WEIGHT_MAX
 from nnvvc.models.precision import has_bfloat16
@@ -78,9 +78,26 @@ class QuantisedBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = x.contiguous(memory_format=torch.channels_last)
         inside = F.leaky_relu_(self.first(x), self.leak) if self.leak else self.first(x, then="relu")
-        result: Tensor = self.second(inside).contiguous(memory_format=torch.channels_last)
-        add_leaky(_values(result), _values(x), np.float32(self.leak))
-        return result
+        return _added(self.second(inside), x, self.leak)
+
+
+class QuantisedResidual(nn.Module):
+    """The 8-bit form of a `ResidualConv`."""
+
+    def __init__(self, layer: ResidualConv) -> None:
+        super().__init__()
+        self.leak, self.conv = layer.leak, QuantisedConv(layer)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.contiguous(memory_format=torch.channels_last)
+        return _added(self.conv(x), x, self.leak)
+
+
+def _added(y: Tensor, x: Tensor, leak: float) -> Tensor:
+    """Both together, activated. x: with channels last."""
+    result = y.contiguous(memory_format=torch.channels_last)
+    add_leaky(_values(result), _values(x), np.float32(leak))
+    return result
 
 
 def rounded(x: Tensor, unit: float, zero: int) -> Tensor:
@@ -112,6 +129,8 @@ def _quantise(network: nn.Module, but: tuple[str, ...]) -> None:
             continue
         if isinstance(child, ResidualBlock):
             setattr(network, name, QuantisedBlock(child))
+        elif isinstance(child, ResidualConv):
+            setattr(network, name, QuantisedResidual(child))
         elif isinstance(child, ConditionalConv):
             setattr(network, name, QuantisedConditional(child))
         elif isinstance(child, nn.Conv2d):

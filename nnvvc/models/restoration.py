@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nnvvc.models.filters import ConditionalConv, ResidualBlock, aligned
-from nnvvc.models.restoration_loops import blend_into, seen_by, shuffled
+from nnvvc.models.restoration_loops import add_enlarged, blend_into, seen_by, shuffled
 from nnvvc.models.saved import Card
 from nnvvc.models.tap_shapes import CLIPS
 from nnvvc.models.taps import Taps
@@ -156,22 +156,25 @@ def phases(residual: Tensor, height: int, width: int) -> Tensor:
     return result
 
 
-def of_samples(layer: nn.Conv2d, x: Tensor) -> Tensor:
+def of_samples(layer: nn.Conv2d, x: Tensor, bias: Tensor | None = None) -> Tensor:
     """What a convolution of single samples gives, but for its bias: as a product of matrices, it is fast with
-    one thread too.
+    one thread too. bias: in its place.
     """
-    return F.linear(x.permute(0, 2, 3, 1), layer.weight.flatten(1)).permute(0, 3, 1, 2)
+    return F.linear(x.permute(0, 2, 3, 1), layer.weight.flatten(1), bias).permute(0, 3, 1, 2)
 
 
 class EnlargingConv(ConditionalConv):
-    """A convolution of single samples, for four each at twice the size, as `pixel_shuffle` has them."""
+    """A convolution of single samples, for four each at twice the size, as `pixel_shuffle` has them, and what
+    is there already. leak: of the activation.
+    """
 
-    def __init__(self, inputs: int, outputs: int, conditions: int) -> None:
+    def __init__(self, inputs: int, outputs: int, conditions: int, leak: float) -> None:
         super().__init__(inputs, 4 * outputs, 1, conditions=conditions)
+        self.leak = leak
 
     def forward(self, x: Tensor, given: Tensor, skip: Tensor) -> Tensor:  # type: ignore[override]
-        """Their sum with skip, (N, outputs, H, W). x: (N, inputs, H / 2, W / 2). All have channels last where
-        they are to be fast.
+        """Their sum with skip, (N, outputs, H, W), whose place it may take. x: (N, inputs, H / 2, W / 2). All
+        have channels last where they are to be fast.
         """
         count, outputs, height, width = skip.shape
         # Samples beside each other last but for channels, so that whole rows of these are added.
@@ -179,13 +182,24 @@ class EnlargingConv(ConditionalConv):
         bias = self.whole_bias(given).reshape(count, outputs, 4).transpose(1, 2)
         shape = count, height // 2, width // 2, 2, 2, outputs
         if count == 1:
-            parts = F.linear(x.permute(0, 2, 3, 1), weight, bias.flatten()).reshape(shape)
+            parts = F.linear(x.permute(0, 2, 3, 1), weight, bias.flatten())
         else:
             parts = F.linear(x.permute(0, 2, 3, 1), weight).reshape(shape)
             parts = parts + bias.reshape(count, 1, 1, 2, 2, outputs)
-        parts = parts.transpose(2, 3)
-        total = skip.permute(0, 2, 3, 1).reshape(parts.shape) + parts
-        return total.reshape(count, height, width, outputs).permute(0, 3, 1, 2)
+        places = skip.permute(0, 2, 3, 1)
+        if count == 1 and _is_plain(parts) and _is_plain(places):
+            more = parts.numpy().reshape(height // 2, width // 2, 2, 2 * outputs)
+            add_enlarged(more, places.numpy().reshape(height, width * outputs), np.float32(self.leak))
+            return skip
+        parts = parts.reshape(shape).transpose(2, 3)
+        total = (places.reshape(parts.shape) + parts).reshape(count, height, width, outputs)
+        return F.leaky_relu(total.permute(0, 3, 1, 2), self.leak, inplace=True)
+
+
+def _is_plain(values: Tensor) -> bool:
+    """Whether loops may work in its place."""
+    here = values.device.type == "cpu" and values.dtype == torch.float32
+    return here and values.is_contiguous() and not values.requires_grad
 
 
 class RestorationFilter(nn.Module):
@@ -216,9 +230,9 @@ class RestorationFilter(nn.Module):
         self.blocks1 = nn.Sequential(*(ResidualBlock(w1, config.leak) for _ in range(b1 // 2)))
         self.down2 = ConditionalConv(w1, w2, stride=2, conditions=given)
         self.blocks2 = nn.Sequential(*(ResidualBlock(w2, config.leak) for _ in range(b2)))
-        self.up1 = EnlargingConv(w2, w1, given)
+        self.up1 = EnlargingConv(w2, w1, given, config.leak)
         self.blocks3 = nn.Sequential(*(ResidualBlock(w1, config.leak) for _ in range(b1 - b1 // 2)))
-        self.up0 = EnlargingConv(w1, w0, given)
+        self.up0 = EnlargingConv(w1, w0, given, config.leak)
         self.blocks4 = nn.Sequential(*(ResidualBlock(w0, config.leak) for _ in range(b0)))
         self.head = nn.Conv2d(w0, 6, 3, 1, 1)
         nn.init.normal_(self.head.weight, std=0.01)
@@ -273,8 +287,8 @@ class RestorationFilter(nn.Module):
             x0 = self._active(x0)
         x1 = self.blocks1(self._active(self.down1(x0, given)))
         x2 = self.blocks2(self._active(self.down2(x1, given)))
-        y1 = self.blocks3(self._active(self.up1(x2, given, x1)))
-        y0 = self.blocks4(self._active(self.up0(y1, given, x0)))
+        y1 = self.blocks3(self.up1(x2, given, x1))
+        y0 = self.blocks4(self.up0(y1, given, x0))
         if not self.config.neighbours:
             return self.head(y0), None
         weights = of_samples(self.blend.conv, y1) + self.blend.whole_bias(given)[:, :, None, None]

@@ -32,6 +32,22 @@ def seen_by(
 
 
 @njit(fastmath=True, nogil=True, cache=True)
+def add_enlarged(parts: Array, result: Array, leak: Any) -> None:
+    """Adds parts, (H, W, 2, 2 * C), to where they belong in (2 * H, 2 * W * C): of each sample four, rows
+    first, at twice the size, channels last. Multiplies by `leak`, 0..1, what is below zero then.
+    """
+    rows, columns, _, length = parts.shape
+    for y in range(rows):
+        for i in range(2):
+            line = result[2 * y + i]
+            for x in range(columns):
+                more, out = parts[y, x, i], line[x * length : (x + 1) * length]
+                for k in range(length):
+                    value = out[k] + more[k]
+                    out[k] = max(value, value * leak)
+
+
+@njit(fastmath=True, nogil=True, cache=True)
 def _sums(luma: Array, chroma: Array, reach: int, sums: Array) -> None:
     """Of the samples along the row, up to `reach` away; luma's are means of four."""
     _, rows, columns = chroma.shape

@@ -20,7 +20,7 @@ from nnvvc.training.people_filter_task import PeopleFilterTask, error_left
 from tools.content import clip
 
 CONFIG: dict[str, Any] = {"widths": [8, 8, 8], "blocks": [1, 0, 1], "neighbours": 6}
-QUICK: dict[str, Any] = {"widths": [8, 8], "convs": 1}
+QUICK: dict[str, Any] = {"widths": [8, 8], "convs": [1, 1]}
 
 
 @pytest.fixture(scope="module")
