@@ -6,113 +6,108 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from nnvvc.models.tap_shapes import ALONG, AROUND, BLOCK, CLIPS, GRID, NEXT, REACH
+from nnvvc.models.tap_kernel import next_taps, own_taps
+from nnvvc.models.tap_shapes import ALONG, BLOCK, CLIPS, GRID, OF_NEIGHBOURS, PAIRED, REACH
+from nnvvc.vectors import EIGHT
 
-_AROUND, _NEXT, _ALONG = np.array(AROUND), np.array(NEXT), np.array(ALONG)
-_CLIPS = np.array(CLIPS, np.float32)
+_ALONG = np.array(ALONG)
 
 Array = NDArray[Any]
 
-_F = np.float32
+_F, _N = np.float32, np.uintp
 
 
-def add_taps(
-    planes: Array, residual: Array, step: float, classes: Array, weights: Array, grid: Array
-) -> Array:
-    """(H, W), float32, to be added.
+def fill_taps(
+    planes: Array, residual: Array, step: float, classes: Array, weights: Array, grid: Array, result: Array
+) -> None:
+    """Fills (H, W), float32, with what is to be added.
 
     planes: (1 + neighbours, H, W), float32, see `Taps.forward`. residual: (H, W), of the network.
     step: in luma's unit. classes: of blocks, uint8. weights: (CLASSES, count), no longer mixed. grid: (2,
     len(ALONG), GRID), with its unit.
     """
-    own = np.pad(planes[0], REACH, mode="edge")
-    wide = np.empty((len(planes) // 2, planes.shape[1] + 2, planes.shape[2] + 2), np.float32)
-    _clip(planes, np.float32(CLIPS[1] * step), wide)
-    result = np.empty_like(residual)
-    _run(planes, own, wide, residual, np.float32(step), classes, weights, grid, result)
-    return result
+    count, height, width = planes.shape
+    # As many columns as vectors reach.
+    own = np.pad(planes[0], ((REACH, REACH), (REACH, REACH + EIGHT)), mode="edge")
+    apart = np.empty((count // 2, len(CLIPS), height + 2, width + 2 + EIGHT), np.float32)
+    bounds = np.array(CLIPS, np.float32) * np.float32(step)
+    _clip(planes, bounds, apart)
+    _run(own, apart, residual, bounds, classes, weights, grid, result)
 
 
 @njit(fastmath=True, nogil=True, cache=True)
-def _clip(planes: Array, bound: np.float32, wide: Array) -> None:
-    """Sums of the clipped differences to both neighbours, with a sample more on all sides."""
+def _clip(planes: Array, bounds: Array, apart: Array) -> None:
+    """Sums of the differences to both neighbours, clipped at each of `bounds`, with a sample more above and
+    to the left, and more below and to the right.
+    """
     height, width = planes.shape[1:]
     for row in range(height + 2):
         y = min(max(row - 1, 0), height - 1)
         own = planes[0, y]
-        for n in range(len(wide)):
+        for n in range(len(apart)):
             a, b = planes[1 + 2 * n, y], planes[2 + 2 * n, y]
-            out = wide[n, row]
-            for x in range(width):
-                c = own[x]
-                out[1 + x] = min(max(a[x] - c, -bound), bound) + min(max(b[x] - c, -bound), bound)
-            out[0] = out[1]
-            out[width + 1] = out[width]
+            for c in range(len(bounds)):
+                out, bound = apart[n, c, row], bounds[c]
+                for x in range(width):
+                    s = own[x]
+                    out[1 + x] = min(max(a[x] - s, -bound), bound) + min(max(b[x] - s, -bound), bound)
+                out[0] = out[1]
+                out[width + 1 :] = out[width]
 
 
 @njit(fastmath=True, nogil=True, cache=True)
 def _run(
-    planes: Array,
     own: Array,
-    wide: Array,
+    apart: Array,
     residual: Array,
-    step: np.float32,
+    bounds: Array,
     classes: Array,
     weights: Array,
     grid: Array,
     result: Array,
 ) -> None:
     height, width = residual.shape
-    # Over contiguous rows, which compilers make vector instructions of: weights are spread out first.
-    w = np.empty((weights.shape[1], classes.shape[1] * BLOCK), np.float32)
+    columns = -(-classes.shape[1] * BLOCK // EIGHT) * EIGHT
+    # Weights are spread out first: a row of each.
+    w = np.zeros((weights.shape[1], columns), np.float32)
+    shares, samples, differences = w.reshape(-1), own.reshape(-1), apart.reshape(-1)
+    sums, limits = np.empty(columns, np.float32), (bounds[0], bounds[1])
     along = np.empty((len(_ALONG), width), np.float32)
     for k in range(len(_ALONG)):
         for x in range(width):
             along[k, x] = grid[0, k, x % GRID]
     on_grid = np.any(grid != 0)
-    centre, double = np.empty(width, np.float32), np.empty(width, np.float32)
+    line, pitch, size = own.shape[1], apart.shape[3], apart.shape[2] * apart.shape[3]
     for block_row in range(classes.shape[0]):
         for k in range(weights.shape[1]):
             _spread(weights, k, classes[block_row], w[k])
         for y in range(block_row * BLOCK, min(height, (block_row + 1) * BLOCK)):
-            top, total = y + REACH, result[y]
-            centre[:] = own[top, REACH : REACH + width]
             for x in range(width):
-                double[x] = centre[x] + centre[x]
-                total[x] = w[-1, x] * residual[y, x]
-            for k in range(len(_AROUND)):
-                a, b = _pair(own, top, width, _AROUND[k, 0], _AROUND[k, 1])
-                _add(total, w[k], a, b, double)
-            at = len(_AROUND)
-            for c in range(len(_CLIPS)):
-                bound = _CLIPS[c] * step
-                for k in range(len(_NEXT)):
-                    a, b = _pair(own, top, width, _NEXT[k, 0], _NEXT[k, 1])
-                    _add_clipped(total, w[at + k], a, b, double, bound)
-                at += len(_NEXT)
-            bound = _CLIPS[0] * step
-            for n in range(len(wide)):
-                middle = wide[n, y + 1, 1 : 1 + width]
-                for side in range(2):
-                    _add_apart(total, w[at], planes[1 + 2 * n + side, y], centre, bound)
-                for x in range(width):
-                    total[x] += w[at + 1, x] * middle[x]
-                    double[x] = middle[x] + middle[x]
-                at += len(_CLIPS)
-                for k in range(len(_NEXT)):
-                    dy, dx = _NEXT[k, 0], _NEXT[k, 1]
-                    a = wide[n, y + 1 + dy, 1 + dx : 1 + dx + width]
-                    b = wide[n, y + 1 - dy, 1 - dx : 1 - dx + width]
-                    _add(total, w[at + k], a, b, double)
-                at += len(_NEXT)
-            for k in range(len(_ALONG) if on_grid else 0):
-                d, down = _ALONG[k], grid[1, k, y % GRID]
-                a = own[top, REACH + d : REACH + d + width]
-                b = own[top + d, REACH : REACH + width]
-                for x in range(width):
-                    total[x] += along[k, x] * (a[x] - centre[x])
-                for x in range(width):
-                    total[x] += down * (b[x] - centre[x])
+                sums[x] = w[-1, x] * residual[y, x]
+            for x in range(0, columns, EIGHT):
+                to = _N(x)
+                own_taps(samples, _N(y * line + x), _N(line), shares, to, _N(columns), limits, sums, to)
+                for n in range(len(apart)):
+                    first = _N((PAIRED + n * OF_NEIGHBOURS) * columns + x)
+                    narrow, wide = differences[2 * n * size :], differences[(2 * n + 1) * size :]
+                    at = _N(y * pitch + x)
+                    next_taps(narrow, wide, at, _N(pitch), shares, first, _N(columns), sums, to)
+            total = result[y]
+            total[:] = sums[:width]
+            if on_grid:
+                _add_on_grid(total, own, y, along, grid)
+
+
+@njit(fastmath=True, nogil=True, cache=True)
+def _add_on_grid(total: Array, own: Array, y: int, along: Array, grid: Array) -> None:
+    width, top = len(total), y + REACH
+    centre = own[top, REACH : REACH + width]
+    for k in range(len(_ALONG)):
+        d, down = _ALONG[k], grid[1, k, y % GRID]
+        a = own[top, REACH + d : REACH + d + width]
+        b = own[top + d, REACH : REACH + width]
+        for x in range(width):
+            total[x] += along[k, x] * (a[x] - centre[x]) + down * (b[x] - centre[x])
 
 
 @njit(fastmath=True, nogil=True, cache=True)
@@ -122,32 +117,6 @@ def _spread(weights: Array, number: int, classes: Array, result: Array) -> None:
         weight = weights[classes[i], number]
         for k in range(BLOCK):
             result[BLOCK * i + k] = weight
-
-
-@njit(fastmath=True, nogil=True, cache=True)
-def _add(total: Array, weight: Array, a: Array, b: Array, double: Array) -> None:
-    for x in range(len(total)):
-        total[x] += weight[x] * (a[x] + b[x] - double[x])
-
-
-@njit(fastmath=True, nogil=True, cache=True)
-def _add_clipped(total: Array, weight: Array, a: Array, b: Array, double: Array, bound: Any) -> None:
-    for x in range(len(total)):
-        total[x] += weight[x] * min(max(a[x] + b[x] - double[x], -bound), bound)
-
-
-@njit(fastmath=True, nogil=True, cache=True)
-def _add_apart(total: Array, weight: Array, a: Array, centre: Array, bound: Any) -> None:
-    for x in range(len(total)):
-        total[x] += weight[x] * min(max(a[x] - centre[x], -bound), bound)
-
-
-@njit(inline="always")
-def _pair(plane: Array, top: int, width: int, dy: int, dx: int) -> tuple[Array, Array]:
-    """The samples above and below, or to both sides, of a row."""
-    a = plane[top + dy, REACH + dx : REACH + dx + width]
-    b = plane[top - dy, REACH - dx : REACH - dx + width]
-    return a, b
 
 
 @njit(fastmath=True, nogil=True, cache=True)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nnvvc.models.tap_loops import add_taps, classify, measure
+from nnvvc.models.tap_loops import classify, fill_taps, measure
 from nnvvc.models.tap_shapes import (
     ACTIVE,
     ALONG,
@@ -74,14 +74,14 @@ class Taps(nn.Module):
         weights = torch.cat((self.weight[:, :-1] @ self.mix.T, self.weight[:, -1:]), 1).float()
         grid = GRID_UNIT * self.grid.float().numpy()
         numbers = classes(luma, step, whole=False).numpy()
-        result = torch.zeros_like(residual, dtype=torch.float32)
+        result = torch.empty_like(residual, dtype=torch.float32)
         for i, kind in enumerate(layer.tolist()):
             if kind > 0:
                 own = of_layer(weights, int(kind)).numpy()
                 planes, added = luma[i].float().numpy(), residual[i, 0].float().numpy()
-                result[i, 0] = torch.from_numpy(
-                    add_taps(planes, added, float(step[i]), numbers[i], own, grid)
-                )
+                fill_taps(planes, added, float(step[i]), numbers[i], own, grid, result[i, 0].numpy())
+            else:
+                result[i] = 0
         return result
 
     def _slow(self, luma: Tensor, residual: Tensor, step: Tensor, layer: Tensor) -> Tensor:

@@ -1,0 +1,102 @@
+"""Vectors of EIGHT float32 numbers in compiled loops, written for LLVM, which numba compiles with: compilers
+leave rows as short as these as they are, and what is added up in several passes goes through memory in each.
+
+For intrinsics (`numba.extending.intrinsic`): arrays are flat, float32, and where something begins in them, or
+how long their lines are, is uintp.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from llvmlite import ir
+
+EIGHT = 8
+
+VECTOR = ir.VectorType(ir.FloatType(), EIGHT)
+WHOLE = ir.IntType(64)
+
+_LANE = ir.IntType(32)
+_FAST = ("fast",)
+
+
+class Lines:
+    """Lines of an array, from a place on. kind: its type in numba."""
+
+    def __init__(self, context: Any, builder: Any, kind: Any, array: Any, begin: Any, length: Any) -> None:
+        self._builder, self._length = builder, length
+        self._begin = builder.gep(context.make_array(kind)(context, builder, array).data, [begin])
+
+    def load(self, line: int, right: int = 0) -> Any:
+        """Numbers of one, from `right` on."""
+        found = self._builder.load(self._place(line, right))
+        found.align = 4
+        return found
+
+    def store(self, vector: Any, line: int) -> None:
+        self._builder.store(vector, self._place(line, 0)).align = 4
+
+    def _place(self, line: int, right: int) -> Any:
+        off = self._builder.add(self._builder.mul(self._length, WHOLE(line)), WHOLE(right))
+        return self._builder.bitcast(self._builder.gep(self._begin, [off]), VECTOR.as_pointer())
+
+
+class Arithmetic:
+    """On vectors, in any order of additions."""
+
+    def __init__(self, builder: Any) -> None:
+        self._builder = builder
+
+    def everywhere(self, number: Any) -> Any:
+        """The same number."""
+        none, same = ir.Constant(VECTOR, ir.Undefined), ir.Constant(ir.VectorType(_LANE, EIGHT), [0] * EIGHT)
+        first = self._builder.insert_element(none, number, _LANE(0))
+        return self._builder.shuffle_vector(first, none, same)
+
+    def each(self, numbers: Any, count: int) -> list[Any]:
+        """Of a tuple, `everywhere`."""
+        return [self.everywhere(self._builder.extract_value(numbers, k)) for k in range(count)]
+
+    def plus(self, a: Any, b: Any) -> Any:
+        return self._builder.fadd(a, b, flags=_FAST)
+
+    def minus(self, a: Any, b: Any) -> Any:
+        return self._builder.fsub(a, b, flags=_FAST)
+
+    def times(self, a: Any, b: Any) -> Any:
+        return self._builder.fmul(a, b, flags=_FAST)
+
+    def total(self, vectors: Sequence[Any]) -> Any:
+        found = vectors[0]
+        for vector in vectors[1:]:
+            found = self.plus(found, vector)
+        return found
+
+    def weighed(self, vectors: Sequence[Any], weights: Sequence[Any]) -> Any:
+        return self.total([self.times(v, w) for v, w in zip(vectors, weights, strict=True)])
+
+    def size(self, vector: Any) -> Any:
+        """Without signs."""
+        numbers = ir.VectorType(_LANE, EIGHT)
+        unsigned = self._builder.and_(
+            self._builder.bitcast(vector, numbers), ir.Constant(numbers, [0x7FFFFFFF] * EIGHT)
+        )
+        return self._builder.bitcast(unsigned, VECTOR)
+
+    def within(self, vector: Any, bound: Any) -> Any:
+        """Held within -bound and bound, a vector."""
+        least = self.minus(ir.Constant(VECTOR, [0.0] * EIGHT), bound)
+        low = self._builder.fcmp_ordered(">", vector, least, flags=_FAST)
+        vector = self._builder.select(low, vector, least)
+        high = self._builder.fcmp_ordered("<", vector, bound, flags=_FAST)
+        return self._builder.select(high, vector, bound)
+
+    def sum(self, vector: Any) -> Any:
+        """Of its numbers."""
+        width = EIGHT
+        while width > 1:
+            width //= 2
+            lanes = ir.VectorType(_LANE, width)
+            halves = (list(range(begin, begin + width)) for begin in (0, width))
+            parts = [self._builder.shuffle_vector(vector, vector, ir.Constant(lanes, h)) for h in halves]
+            vector = self.plus(*parts)
+        return self._builder.extract_element(vector, _LANE(0))
