@@ -57,7 +57,7 @@ def identity() -> RestorationFilter:
 
 def quick_identity() -> KeyBlend:
     torch.manual_seed(3)
-    model = KeyBlend(KeyBlendConfig((4, 4), 0)).eval().requires_grad_(False)
+    model = KeyBlend(KeyBlendConfig((4, 4), (0, 0))).eval().requires_grad_(False)
     model.head.conv.weight[:] = 0
     return model
 

@@ -58,7 +58,7 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     people.head.weight[:] = 0
     people.head.bias[:4], people.head.bias[4:] = 1.0, 0.5
     save_people(people, tmp_path / "filter_people.safetensors", {})
-    quick = KeyBlend(KeyBlendConfig((4, 4), 0)).requires_grad_(False)
+    quick = KeyBlend(KeyBlendConfig((4, 4), (0, 0))).requires_grad_(False)
     quick.head.conv.weight[:] = 0
     quick.head.conv.bias[:] = torch.arange(SAID) >= SAID - BLENDED**2
     save_people(quick, tmp_path / "filter_quick.safetensors", {})

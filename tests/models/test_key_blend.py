@@ -33,7 +33,7 @@ def planes(height: int, width: int, noise: float = 0.03) -> tuple[torch.Tensor, 
     return luma, torch.rand(2, 2 * (1 + KEYS), (height + 1) // 2, (width + 1) // 2) - 0.5
 
 
-def model(widths: tuple[int, int] = (6, 8), convs: int = 1) -> KeyBlend:
+def model(widths: tuple[int, int] = (6, 8), convs: tuple[int, int] = (1, 1)) -> KeyBlend:
     torch.manual_seed(0)
     found = KeyBlend(KeyBlendConfig(widths, convs)).eval()
     nn.init.normal_(found.head.conv.weight, std=0.1)
@@ -78,7 +78,7 @@ def test_only_what_both_have_is_agreed_on() -> None:
 
 
 def test_the_count_of_multiplications_is_that_of_the_layers() -> None:
-    found = model((24, 48), 2)
+    found = model((24, 48), (2, 1))
     luma, chroma = (p[:1] for p in planes(64, 64))
     given = tuple(g[:1] for g in GIVEN)
     with FlopCounterMode(display=False) as counter:

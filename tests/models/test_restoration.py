@@ -79,12 +79,16 @@ def test_the_count_of_multiplications_is_that_of_the_layers(neighbours: int) -> 
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_enlarged_samples_are_those_of_a_pixel_shuffle(count: int) -> None:
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("trained", [False, True])
+def test_enlarged_samples_are_those_of_a_pixel_shuffle(count: int, last: bool, trained: bool) -> None:
     torch.manual_seed(2)
-    layer = EnlargingConv(5, 3, conditions=4)
+    layer = EnlargingConv(5, 3, conditions=4, leak=0.2).requires_grad_(trained)
     torch.nn.init.normal_(layer.bias.weight)
     x, given, skip = torch.randn(count, 5, 4, 6), torch.randn(count, 4), torch.randn(count, 3, 8, 12)
-    expected = F.pixel_shuffle(ConditionalConv.forward(layer, x, given), 2) + skip
+    expected = F.leaky_relu(F.pixel_shuffle(ConditionalConv.forward(layer, x, given), 2) + skip, 0.2)
+    if last:
+        x, skip = (t.contiguous(memory_format=torch.channels_last) for t in (x, skip))
     assert torch.allclose(layer(x, given, skip), expected, atol=1e-5)
 
 
