@@ -83,10 +83,9 @@ def all_slopes(own: Array, levels: Array) -> Array:
     for number in range(len(levels) - 1):
         begin, pitch, height, width, first = levels[number]
         rows, columns = -(-height // STEP), -(-width // STEP)
-        found = _around(_slopes(own[begin:], pitch, STEP, rows, columns))
-        found[..., 0] += _F(STIFF)
-        found[..., 2] += _F(STIFF)
-        result[first : levels[number + 1, 4]] = found.reshape(-1)
+        found = _around(_slopes(own[begin:], pitch, STEP, rows, columns)).reshape(-1)
+        for at in range(len(found)):
+            result[first + at] = found[at] + (_F(0) if at % 3 == 1 else _F(STIFF))
     return result
 
 

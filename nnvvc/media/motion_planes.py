@@ -83,13 +83,22 @@ def filled(plane: Array, scale: Any, levels: Array) -> Array:
                 for x in range(width):
                     total = above[2 * x] + above[2 * x + 1] + below[2 * x] + below[2 * x + 1]
                     out[x] = total * _F(0.25)
-            line[:EDGE] = line[EDGE]
-            line[EDGE + width :] = line[EDGE + width - 1]
+            for x in range(EDGE):
+                line[x] = line[EDGE]
+            for x in range(EDGE + width, pitch):
+                line[x] = line[EDGE + width - 1]
         for y in range(EDGE):
-            level[y] = level[EDGE]
+            _copy(level[EDGE], level[y])
         for y in range(EDGE + height, len(level)):
-            level[y] = level[EDGE + height - 1]
+            _copy(level[EDGE + height - 1], level[y])
     return samples
+
+
+@njit(nogil=True, cache=True)
+def _copy(line: Array, result: Array) -> None:
+    """As slices do, which take long to compile."""
+    for x in range(len(line)):
+        result[x] = line[x]
 
 
 @njit(inline="always")
