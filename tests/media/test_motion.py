@@ -103,3 +103,26 @@ def test_chroma_goes_along(size: tuple[int, int]) -> None:
             for p in (chroma.astype(float), first)
         )
         assert after < 0.3 * before
+
+
+@pytest.mark.parametrize("size", [(24, 16), (21, 13), (3, 5)])
+def test_blocks_overlap_as_they_should(size: tuple[int, int]) -> None:
+    """A sample is what four blocks predict, by how near they are; of a ramp, taps make what lies between."""
+    width, height = size
+    y, x = np.mgrid[:height, :width].astype(np.float64)
+    ramp = 100 + 8 * x + 4 * y
+    rng = np.random.default_rng(1)
+    vectors = rng.integers(-64, 64, (-(-height // 4), -(-width // 4), 2)).astype(np.float32) / 32
+    (moved,) = Sight(ramp.astype(np.uint16), 10).moved(vectors)
+    # Weights of the blocks around, by how near their middles are.
+    rows, columns = (np.arange(side) / 4 - 3 / 8 for side in (height, width))
+    top, left = np.floor(rows).astype(int), np.floor(columns).astype(int)
+    expected = np.zeros((height, width))
+    for down in range(2):
+        for right in range(2):
+            r = (top + down).clip(0, vectors.shape[0] - 1)[:, None]
+            c = (left + right).clip(0, vectors.shape[1] - 1)[None]
+            share = (1 - np.abs(rows - top - down))[:, None] * (1 - np.abs(columns - left - right))[None]
+            expected += share * (8 * vectors[r, c, 0] + 4 * vectors[r, c, 1])
+    inner = (slice(5, -5),) * 2
+    assert np.allclose(moved[inner], (ramp + expected)[inner], atol=0.3)
