@@ -36,13 +36,10 @@ WINDOW = 8
 TAPS = 6
 """Samples that one between them is made of."""
 
-_N = np.uintp
-_WINDOW = _N(WINDOW)
-_F = np.float32
 BEFORE, AFTER = 20, 12
 """Samples that blocks may begin before the plane, or past its end: their windows stay within its edge."""
 
-_HALF = STEP // 2
+_F = np.float32
 
 
 @lru_cache(maxsize=64)

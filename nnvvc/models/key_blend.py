@@ -217,7 +217,7 @@ class KeyBlend(nn.Module):
         pairs = chroma.reshape(len(chroma), 1 + KEYS, 2, *chroma.shape[2:])
         chroma = blended(pairs, chroma[:, :2], weights[:, :WEIGHTS], step, CHROMA_CLIPS, BLENDED // 2)
         if not self.training and not self.taps.idle:
-            change = change.add_(self.taps(luma, change, step, layers[:, 0]))
+            change.add_(self.taps(luma, change, step, layers[:, 0]))
         return change.add_(luma[:, :1]), chroma
 
     def said(self, planes: Tensor, given: Tensor) -> Tensor:

@@ -12,11 +12,14 @@ import torch
 from nnvvc.errors import InputError
 from nnvvc.media import open_sink
 from nnvvc.models.key_blend import NETWORK
+from nnvvc.models.people import people_network
+from nnvvc.models.registry import WEIGHTS
 from nnvvc.picture import PictureFormat, VideoFormat
 from nnvvc.training import clip_data
 from nnvvc.training.clip_data import code_clip, mosaic
 from nnvvc.training.moving_photos import PATCH
 from nnvvc.training.people_filter_task import PeopleFilterTask, error_left
+from nnvvc.training.recipe import load_recipe
 from tools.content import clip
 
 CONFIG: dict[str, Any] = {"widths": [8, 8, 8], "blocks": [1, 0, 1], "neighbours": 6}
@@ -79,6 +82,12 @@ def test_a_few_steps_gain_decibels(
     start = str(tmp_path / "filter.safetensors")
     again = PeopleFilterTask(str(coded), config=config, network=network, start=start)
     assert again.validate()["score"] == pytest.approx(task.validate()["score"], abs=0.05)
+
+
+@pytest.mark.parametrize("name", ["filter_quick", "filter_people"])
+def test_packaged_recipes_make_the_packaged_network(name: str) -> None:
+    packaged = json.loads((WEIGHTS / f"{name}.json").read_text())
+    assert people_network(load_recipe(name).options).config == people_network(packaged).config
 
 
 def test_a_folder_without_clips_for_validation_is_an_error(coded: Path, tmp_path: Path) -> None:
