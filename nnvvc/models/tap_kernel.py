@@ -1,12 +1,22 @@
-"""Taps on EIGHT samples at once, in one straight line of instructions."""
+"""Taps on two blocks beside each other at once, in one straight line of instructions: their rows are EIGHT
+samples, and a weight that is loaded serves all of them.
+
+Weights are lines of EIGHT, one for each sample of a row, from `begin` on. Pairs of samples are added up as
+they are, so that what is between them counts less: see `tap_loops`.
+"""
 
 from typing import Any
 
 from numba.core import types
 from numba.extending import intrinsic
 
-from nnvvc.models.tap_shapes import AROUND, CLIPS, NEXT, OF_NEIGHBOURS, REACH
-from nnvvc.vectors import Arithmetic, Lines
+from nnvvc.models.tap_shapes import AROUND, BLOCK, CLIPS, NEXT, OF_NEIGHBOURS, REACH
+from nnvvc.vectors import EIGHT, WHOLE, Arithmetic, Lines
+
+assert 2 * BLOCK == EIGHT
+
+BESIDES = 2
+"""Weights that come before those of taps."""
 
 
 def _own_taps(
@@ -16,44 +26,49 @@ def _own_taps(
     line: Any,
     weights: Any,
     begin: Any,
-    length: Any,
     bounds: Any,
     result: Any,
     to: Any,
+    wide: Any,
 ) -> Any:
-    """Adds to EIGHT numbers of `result`, from `to` on, what taps on the picture itself add.
+    """Weighs both blocks in `result`, from `to` on, with lines of `wide`, and adds what taps on the picture
+    itself do.
 
     own: its samples; from `at` on, REACH lines above and samples to the left of the first one, with lines of
-    `line`. weights: from `begin` on, those of each of the samples, in lines of `length`, one after the other.
-    bounds: a tuple of what clipped ones are held within.
+    `line`. weights: of what is there, of samples themselves, then as `tap_shapes` has them. bounds: a tuple
+    of what clipped ones are held within.
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kinds, do = signature.args, Arithmetic(builder)
         samples = Lines(context, builder, kinds[0], args[0], args[1], args[2])
-        shares = Lines(context, builder, kinds[3], args[3], args[4], args[5])
-        results = Lines(context, builder, kinds[7], args[7], args[8], args[5])
-        limits = do.each(args[6], len(CLIPS))
-        middle = samples.load(REACH, REACH)
-        twice = do.plus(middle, middle)
-        total = results.load(0)
-        next_ones = {}
+        shares = Lines(context, builder, kinds[3], args[3], args[4], WHOLE(EIGHT))
+        results = Lines(context, builder, kinds[6], args[6], args[7], args[8])
+        limits = do.each(args[5], len(CLIPS))
+        totals, twice = [], []
+        for row in range(BLOCK):
+            middle = samples.load(REACH + row, REACH)
+            both = [results.load(row), middle]
+            totals.append(do.weighed(both, [shares.load(number) for number in range(BESIDES)]))
+            twice.append(do.plus(middle, middle))
         for number, (y, x) in enumerate(AROUND):
-            pair = do.plus(samples.load(REACH + y, REACH + x), samples.load(REACH - y, REACH - x))
-            pair = do.minus(pair, twice)
-            total = do.plus(total, do.times(shares.load(number), pair))
+            share = shares.load(BESIDES + number)
+            clipped = []
             if (y, x) in NEXT:
-                next_ones[y, x] = pair
-        number = len(AROUND)
-        for limit in limits:
-            for place in NEXT:
-                clipped = do.within(next_ones[place], limit)
-                total = do.plus(total, do.times(shares.load(number), clipped))
-                number += 1
-        results.store(total, 0)
+                first = BESIDES + len(AROUND) + NEXT.index((y, x))
+                clipped = [(limit, shares.load(first + k * len(NEXT))) for k, limit in enumerate(limits)]
+            for row in range(BLOCK):
+                above, below = REACH + row - y, REACH + row + y
+                pair = do.plus(samples.load(above, REACH - x), samples.load(below, REACH + x))
+                totals[row] = do.plus(totals[row], do.times(share, pair))
+                for limit, weight in clipped:
+                    held = do.within(do.minus(pair, twice[row]), limit)
+                    totals[row] = do.plus(totals[row], do.times(weight, held))
+        for row, total in enumerate(totals):
+            results.store(total, row)
         return context.get_dummy_value()
 
-    return types.void(own, at, line, weights, begin, length, bounds, result, to), generate
+    return types.void(own, at, line, weights, begin, bounds, result, to, wide), generate
 
 
 def _next_taps(
@@ -64,29 +79,28 @@ def _next_taps(
     line: Any,
     weights: Any,
     begin: Any,
-    length: Any,
     result: Any,
     to: Any,
+    length: Any,
 ) -> Any:
-    """The same of taps on both neighbours at one distance. narrow, wide: sums of the differences to both,
-    clipped at both widths; from `at` on, a line above and a sample to the left of the first one.
+    """The same of taps on both neighbours at one distance, `result` with lines of `length`. narrow, wide:
+    sums of the differences to both, clipped at both widths; from `at` on, a line above and a sample to the
+    left of the first one.
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kinds, do = signature.args, Arithmetic(builder)
         near, far = (Lines(context, builder, kinds[k], args[k], args[2], args[3]) for k in range(2))
-        shares = Lines(context, builder, kinds[4], args[4], args[5], args[6])
-        results = Lines(context, builder, kinds[7], args[7], args[8], args[6])
-        middle = far.load(1, 1)
-        twice = do.plus(middle, middle)
-        parts = [near.load(1, 1), middle]
-        for y, x in NEXT:
-            parts.append(do.minus(do.plus(far.load(1 + y, 1 + x), far.load(1 - y, 1 - x)), twice))
-        added = do.weighed(parts, [shares.load(number) for number in range(OF_NEIGHBOURS)])
-        results.store(do.plus(results.load(0), added), 0)
+        shares = Lines(context, builder, kinds[4], args[4], args[5], WHOLE(EIGHT))
+        results = Lines(context, builder, kinds[6], args[6], args[7], args[8])
+        weights = [shares.load(number) for number in range(OF_NEIGHBOURS)]
+        for row in range(BLOCK):
+            parts = [near.load(row + 1, 1), far.load(row + 1, 1)]
+            parts += [do.plus(far.load(row + 1 - y, 1 - x), far.load(row + 1 + y, 1 + x)) for y, x in NEXT]
+            results.store(do.plus(results.load(row), do.weighed(parts, weights)), row)
         return context.get_dummy_value()
 
-    return types.void(narrow, wide, at, line, weights, begin, length, result, to), generate
+    return types.void(narrow, wide, at, line, weights, begin, result, to, length), generate
 
 
 own_taps: Any = intrinsic(_own_taps)

@@ -6,8 +6,19 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from nnvvc.models.tap_kernel import next_taps, own_taps
-from nnvvc.models.tap_shapes import ALONG, BLOCK, CLIPS, GRID, OF_NEIGHBOURS, PAIRED, REACH
+from nnvvc.models.tap_kernel import BESIDES, next_taps, own_taps
+from nnvvc.models.tap_shapes import (
+    ALONG,
+    AROUND,
+    BLOCK,
+    CLASSES,
+    CLIPS,
+    GRID,
+    NEXT,
+    OF_NEIGHBOURS,
+    PAIRED,
+    REACH,
+)
 from nnvvc.vectors import EIGHT
 
 _ALONG = np.array(ALONG)
@@ -26,76 +37,115 @@ def fill_taps(
     step: in luma's unit. classes: of blocks, uint8. weights: (CLASSES, count), no longer mixed. grid: (2,
     len(ALONG), GRID), with its unit.
     """
-    count, height, width = planes.shape
-    # As many columns as vectors reach.
-    own = np.pad(planes[0], ((REACH, REACH), (REACH, REACH + EIGHT)), mode="edge")
-    apart = np.empty((count // 2, len(CLIPS), height + 2, width + 2 + EIGHT), np.float32)
     bounds = np.array(CLIPS, np.float32) * np.float32(step)
-    _clip(planes, bounds, apart)
-    _run(own, apart, residual, bounds, classes, weights, grid, result)
+    _run(planes, residual, bounds, classes, _of_pairs(weights), grid, result)
 
 
-@njit(fastmath=True, nogil=True, cache=True)
-def _clip(planes: Array, bounds: Array, apart: Array) -> None:
-    """Sums of the differences to both neighbours, clipped at each of `bounds`, with a sample more above and
-    to the left, and more below and to the right.
-    """
-    height, width = planes.shape[1:]
-    for row in range(height + 2):
-        y = min(max(row - 1, 0), height - 1)
-        own = planes[0, y]
-        for n in range(len(apart)):
-            a, b = planes[1 + 2 * n, y], planes[2 + 2 * n, y]
-            for c in range(len(bounds)):
-                out, bound = apart[n, c, row], bounds[c]
-                for x in range(width):
-                    s = own[x]
-                    out[1 + x] = min(max(a[x] - s, -bound), bound) + min(max(b[x] - s, -bound), bound)
-                out[0] = out[1]
-                out[width + 1 :] = out[width]
+@njit(nogil=True, cache=True)
+def _of_pairs(weights: Array) -> Array:
+    """(CLASSES * CLASSES, numbers, EIGHT): what `tap_kernel` takes, of two blocks beside each other."""
+    kinds, count = weights.shape
+    own = np.zeros((kinds, BESIDES + count - 1), np.float32)
+    for kind in range(kinds):
+        own[kind, 0] = weights[kind, count - 1]
+        for k in range(count - 1):
+            own[kind, BESIDES + k] = weights[kind, k]
+        # What is between pairs counts as often as both its samples.
+        for k in range(len(AROUND)):
+            own[kind, 1] -= _F(2) * weights[kind, k]
+        for wide in range(PAIRED + len(CLIPS) - 1, count - 1, OF_NEIGHBOURS):
+            for k in range(wide + 1, wide + 1 + len(NEXT)):
+                own[kind, BESIDES + wide] -= _F(2) * weights[kind, k]
+    result = np.empty((kinds, kinds, own.shape[1], EIGHT), np.float32)
+    for left in range(kinds):
+        for right in range(kinds):
+            for k in range(own.shape[1]):
+                for x in range(EIGHT):
+                    result[left, right, k, x] = own[left if x < BLOCK else right, k]
+    return result.reshape((kinds * kinds, own.shape[1], EIGHT))
 
 
 @njit(fastmath=True, nogil=True, cache=True)
 def _run(
-    own: Array,
-    apart: Array,
-    residual: Array,
-    bounds: Array,
-    classes: Array,
-    weights: Array,
-    grid: Array,
-    result: Array,
+    planes: Array, residual: Array, bounds: Array, classes: Array, shares: Array, grid: Array, result: Array
 ) -> None:
+    """shares: see `_of_pairs`."""
     height, width = residual.shape
-    columns = -(-classes.shape[1] * BLOCK // EIGHT) * EIGHT
-    # Weights are spread out first: a row of each.
-    w = np.zeros((weights.shape[1], columns), np.float32)
-    shares, samples, differences = w.reshape(-1), own.reshape(-1), apart.reshape(-1)
-    sums, limits = np.empty(columns, np.float32), (bounds[0], bounds[1])
+    rows, columns = classes.shape
+    pairs, distances = (columns + 1) // 2, len(planes) // 2
+    own = _edged(planes[0], rows * BLOCK + 2 * REACH, pairs * EIGHT + 2 * REACH)
+    # Of the rows of a block, one above, and one below.
+    apart = np.empty((distances, len(CLIPS), BLOCK + 2, pairs * EIGHT + 2), np.float32)
+    sums = np.zeros((BLOCK, pairs * EIGHT), np.float32)
+    samples, differences, totals = own.reshape(-1), apart.reshape(-1), sums.reshape(-1)
+    line, pitch, wide = _N(own.shape[1]), _N(apart.shape[3]), _N(sums.shape[1])
+    numbers, each = shares.reshape(-1), apart.shape[2] * apart.shape[3]
+    limits = bounds[0], bounds[1]
     along = np.empty((len(_ALONG), width), np.float32)
     for k in range(len(_ALONG)):
         for x in range(width):
             along[k, x] = grid[0, k, x % GRID]
     on_grid = np.any(grid != 0)
-    line, pitch, size = own.shape[1], apart.shape[3], apart.shape[2] * apart.shape[3]
-    for block_row in range(classes.shape[0]):
-        for k in range(weights.shape[1]):
-            _spread(weights, k, classes[block_row], w[k])
-        for y in range(block_row * BLOCK, min(height, (block_row + 1) * BLOCK)):
-            for x in range(width):
-                sums[x] = w[-1, x] * residual[y, x]
-            for x in range(0, columns, EIGHT):
-                to = _N(x)
-                own_taps(samples, _N(y * line + x), _N(line), shares, to, _N(columns), limits, sums, to)
-                for n in range(len(apart)):
-                    first = _N((PAIRED + n * OF_NEIGHBOURS) * columns + x)
-                    narrow, wide = differences[2 * n * size :], differences[(2 * n + 1) * size :]
-                    at = _N(y * pitch + x)
-                    next_taps(narrow, wide, at, _N(pitch), shares, first, _N(columns), sums, to)
-            total = result[y]
-            total[:] = sums[:width]
+    for row in range(rows):
+        top = row * BLOCK
+        for n in range(distances):
+            _clip(planes, n, top, bounds, apart[n])
+        for y in range(top, min(height, top + BLOCK)):
+            _copy(residual[y], sums[y - top])
+        for pair in range(pairs):
+            left, right = classes[row, 2 * pair], classes[row, min(2 * pair + 1, columns - 1)]
+            first = _N((int(left) * CLASSES + int(right)) * shares.shape[1] * EIGHT)
+            x = _N(pair * EIGHT)
+            own_taps(samples, _N(top) * line + x, line, numbers, first, limits, totals, x, wide)
+            for n in range(distances):
+                narrow, far = differences[2 * n * each :], differences[(2 * n + 1) * each :]
+                begin = first + _N((BESIDES + PAIRED + n * OF_NEIGHBOURS) * EIGHT)
+                next_taps(narrow, far, x, pitch, numbers, begin, totals, x, wide)
+        for y in range(top, min(height, top + BLOCK)):
+            _copy(sums[y - top, :width], result[y])
             if on_grid:
-                _add_on_grid(total, own, y, along, grid)
+                _add_on_grid(result[y], own, y, along, grid)
+
+
+@njit(fastmath=True, nogil=True, cache=True)
+def _edged(plane: Array, rows: int, columns: int) -> Array:
+    """(rows, columns): with REACH samples of its border repeated above and to the left, and what is left on
+    the other sides.
+    """
+    height, width = plane.shape
+    result = np.empty((rows, columns), np.float32)
+    for row in range(rows):
+        line, out = plane[min(max(row - REACH, 0), height - 1)], result[row]
+        _copy(line, out[REACH:])
+        out[:REACH] = line[0]
+        out[REACH + width :] = line[width - 1]
+    return result
+
+
+@njit(fastmath=True, nogil=True, cache=True)
+def _clip(planes: Array, number: int, top: int, bounds: Array, result: Array) -> None:
+    """Fills (len(CLIPS), BLOCK + 2, columns), from the row above `top` and the sample to the left on, with
+    sums of the differences to both neighbours at one distance, clipped at each of `bounds`.
+    """
+    _, height, width = planes.shape
+    narrow, wide = bounds[0], bounds[1]
+    for i in range(BLOCK + 2):
+        y = min(max(top + i - 1, 0), height - 1)
+        own, before, after = planes[0, y], planes[1 + 2 * number, y], planes[2 + 2 * number, y]
+        near, far = result[0, i], result[1, i]
+        for x in range(width):
+            a, b = before[x] - own[x], after[x] - own[x]
+            near[x + 1] = min(max(a, -narrow), narrow) + min(max(b, -narrow), narrow)
+            far[x + 1] = min(max(a, -wide), wide) + min(max(b, -wide), wide)
+        for line in (near, far):
+            line[0] = line[1]
+            line[width + 1 :] = line[width]
+
+
+@njit(nogil=True, cache=True)
+def _copy(line: Array, result: Array) -> None:
+    for x in range(len(line)):
+        result[x] = line[x]
 
 
 @njit(fastmath=True, nogil=True, cache=True)
@@ -108,15 +158,6 @@ def _add_on_grid(total: Array, own: Array, y: int, along: Array, grid: Array) ->
         b = own[top + d, REACH : REACH + width]
         for x in range(width):
             total[x] += along[k, x] * (a[x] - centre[x]) + down * (b[x] - centre[x])
-
-
-@njit(fastmath=True, nogil=True, cache=True)
-def _spread(weights: Array, number: int, classes: Array, result: Array) -> None:
-    """One weight of each block's class, for each of its samples in a row."""
-    for i in range(len(classes)):
-        weight = weights[classes[i], number]
-        for k in range(BLOCK):
-            result[BLOCK * i + k] = weight
 
 
 @njit(fastmath=True, nogil=True, cache=True)
