@@ -95,12 +95,12 @@ def _run(
         for pair in range(pairs):
             left, right = classes[row, 2 * pair], classes[row, min(2 * pair + 1, columns - 1)]
             first = _N((int(left) * CLASSES + int(right)) * shares.shape[1] * EIGHT)
-            x = _N(pair * EIGHT)
-            own_taps(samples, _N(top) * line + x, line, numbers, first, limits, totals, x, wide)
+            at = _N(pair * EIGHT)
+            own_taps(samples, _N(top) * line + at, line, numbers, first, limits, totals, at, wide)
             for n in range(distances):
                 narrow, far = differences[2 * n * each :], differences[(2 * n + 1) * each :]
                 begin = first + _N((BESIDES + PAIRED + n * OF_NEIGHBOURS) * EIGHT)
-                next_taps(narrow, far, x, pitch, numbers, begin, totals, x, wide)
+                next_taps(narrow, far, at, pitch, numbers, begin, totals, at, wide)
         for y in range(top, min(height, top + BLOCK)):
             _copy(sums[y - top, :width], result[y])
             if on_grid:
