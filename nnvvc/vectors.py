@@ -95,8 +95,23 @@ class Arithmetic:
         width = EIGHT
         while width > 1:
             width //= 2
-            lanes = ir.VectorType(_LANE, width)
-            halves = (list(range(begin, begin + width)) for begin in (0, width))
-            parts = [self._builder.shuffle_vector(vector, vector, ir.Constant(lanes, h)) for h in halves]
-            vector = self.plus(*parts)
+            halves = (self.picked(vector, vector, range(begin, begin + width)) for begin in (0, width))
+            vector = self.plus(*halves)
         return self._builder.extract_element(vector, _LANE(0))
+
+    def sums(self, vectors: Sequence[Any]) -> Any:
+        """A vector: of each of EIGHT of them."""
+        width = EIGHT
+        while width > 1:
+            width //= 2
+            lanes = [n for n in range(2 * EIGHT) if n % (2 * width) < width]
+            vectors = [
+                self.plus(self.picked(a, b, lanes), self.picked(a, b, [n + width for n in lanes]))
+                for a, b in zip(vectors[::2], vectors[1::2], strict=True)
+            ]
+        return vectors[0]
+
+    def picked(self, a: Any, b: Any, lanes: Sequence[int]) -> Any:
+        """Numbers of two vectors, those of the second from EIGHT on."""
+        wanted = ir.Constant(ir.VectorType(_LANE, len(lanes)), list(lanes))
+        return self._builder.shuffle_vector(a, b, wanted)

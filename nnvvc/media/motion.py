@@ -2,8 +2,8 @@
 
 Blocks are matched from a small size of the pictures to the full one. At each size they look around, take over
 what blocks beside them found, and follow the slopes of the samples (Lucas and Kanade, IJCAI 1981); at full
-size they only follow these, and blocks half as far apart take over from each other what fits them. It is a
-filter's business, not a codec's: nothing is predicted from it, so that processors may differ in the last bit.
+size they follow these first. Blocks half as far apart go along with those around. It is a filter's business,
+not a codec's: nothing is predicted from it, so that processors may differ in the last bit.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,7 @@
 """What finds motion, block by block, in pictures as `motion_planes` has them.
 
-Blocks lie `step` samples apart and see WINDOW samples a side, so that they overlap where they are closer
-than that. Vectors are (rows, columns, 2), float32: columns and rows from a block to where it is in the other
-plane.
+Blocks lie STEP samples apart and see WINDOW samples a side. Vectors are (rows, columns, 2), float32: columns
+and rows from a block to where it is in the other plane.
 """
 
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from nnvvc.media.motion_choice import choose
 from nnvvc.media.motion_planes import AFTER, BEFORE, STEP, WINDOW, begins, held
 from nnvvc.media.motion_window import apart
 
@@ -31,7 +31,7 @@ PRICE = 2.0
 BIAS = 0.7
 """Mean difference that the vector of a block beside has to fit better by."""
 
-QUIET = 5.0
+QUIET = 3.0
 """Mean difference below which a block's vector is good enough: what is left is noise."""
 
 DIFFERENT = 100.0
@@ -64,16 +64,17 @@ def motion(own: Array, slopes: Array, other: Array, levels: Array) -> Array:
         here, there, size = own[begin:], other[begin:], (height, width)
         if number or min(size) <= SMALL:
             reach = REACH[0] if number == last else REACH[1]
-            _search(here, there, pitch, size, STEP, vectors, reach, _F(PRICE))
+            _search(here, there, pitch, size, vectors, reach, _F(PRICE))
         if number:
-            _spread(here, there, pitch, size, STEP, vectors, _F(BIAS), _F(QUIET))
-        leads = _leads(here, there, pitch, size, STEP, vectors, _F(DIFFERENT))
+            _spread(here, there, pitch, size, vectors, _F(BIAS), _F(QUIET))
+        leads = _leads(here, there, pitch, size, vectors, _F(DIFFERENT))
         _follow(
             vectors, slopes[first : levels[number + 1, 4]].reshape((rows, columns, 3)), _around(leads), _F(1)
         )
-    vectors = _finer(vectors, _F(1), -(-height // (STEP // 2)), -(-width // (STEP // 2)))
-    _spread(here, there, pitch, size, STEP // 2, vectors, _F(BIAS), _F(QUIET))
-    return vectors
+    _spread(here, there, pitch, size, vectors, _F(BIAS), _F(QUIET))
+    found = _finer(vectors, _F(1), -(-height // (STEP // 2)), -(-width // (STEP // 2)))
+    choose(here, there, pitch, size, vectors, found)
+    return found
 
 
 @njit(nogil=True, cache=True)
@@ -83,7 +84,7 @@ def all_slopes(own: Array, levels: Array) -> Array:
     for number in range(len(levels) - 1):
         begin, pitch, height, width, first = levels[number]
         rows, columns = -(-height // STEP), -(-width // STEP)
-        found = _around(_slopes(own[begin:], pitch, STEP, rows, columns)).reshape(-1)
+        found = _around(_slopes(own[begin:], pitch, rows, columns)).reshape(-1)
         for at in range(len(found)):
             result[first + at] = found[at] + (_F(0) if at % 3 == 1 else _F(STIFF))
     return result
@@ -131,15 +132,15 @@ def _finer(vectors: Array, scale: Any, rows: int, columns: int) -> Array:
 
 
 @njit(inline="always")
-def _ends(pitch: int, size: Any, step: int, row: int, column: int, u: Any, v: Any) -> Any:
+def _ends(pitch: int, size: Any, row: int, column: int, u: Any, v: Any) -> Any:
     """Where a block's window begins, and where it does when (u, v) moved it; and the weights of the four
     samples around each place there.
     """
-    u, v = held(column, step, u, size[1]), held(row, step, v, size[0])
+    u, v = held(column, STEP, u, size[1]), held(row, STEP, v, size[0])
     left, top = np.floor(u), np.floor(v)
     a, b = u - left, v - top
     both = a * b
-    y, x = begins(row, step, WINDOW), begins(column, step, WINDOW)
+    y, x = begins(row, STEP, WINDOW), begins(column, STEP, WINDOW)
     here, there = _N(y * pitch + x), _N((y + int(top)) * pitch + x + int(left))
     return here, there, (_F(1) - a - b + both, a - both, b - both, both)
 
@@ -152,31 +153,29 @@ def _found(other: Array, at: Any, line: Any, weights: Any) -> Any:
 
 
 @njit(fastmath=True, nogil=True, cache=True)
-def _apart(own: Array, other: Array, pitch: int, size: Any, step: int, place: Any, u: Any, v: Any) -> Any:
+def _apart(own: Array, other: Array, pitch: int, size: Any, place: Any, u: Any, v: Any) -> Any:
     """Mean difference of a block and where (u, v) leads, by every second row. place: its row and column."""
     row, column = place
-    here, there, weights = _ends(pitch, size, step, row, column, u, v)
+    here, there, weights = _ends(pitch, size, row, column, u, v)
     return apart(own, here, other, there, _N(pitch), weights) * _F(2 / (WINDOW * WINDOW))
 
 
 @njit(fastmath=True, nogil=True, cache=True)
-def _search(
-    own: Array, other: Array, pitch: int, size: Any, step: int, vectors: Array, reach: int, price: Any
-) -> None:
+def _search(own: Array, other: Array, pitch: int, size: Any, vectors: Array, reach: int, price: Any) -> None:
     """Whole samples: everything up to `reach` from a vector, with a wide window. price: a sample from it."""
     rows, columns, _ = vectors.shape
     line = _N(pitch)
     for row in range(rows):
         for column in range(columns):
-            y, x = begins(row, step, WIDE), begins(column, step, WIDE)
+            y, x = begins(row, STEP, WIDE), begins(column, STEP, WIDE)
             here = _N(y * pitch + x)
             u = int(np.rint(vectors[row, column, 0]))
             v = int(np.rint(vectors[row, column, 1]))
             least, best_u, best_v = _F(1e30), u, v
             for dv in range(-reach, reach + 1):
                 for du in range(-reach, reach + 1):
-                    to_u = min(max(u + du, -column * step - BEFORE), size[1] - column * step + AFTER)
-                    to_v = min(max(v + dv, -row * step - BEFORE), size[0] - row * step + AFTER)
+                    to_u = min(max(u + du, -column * STEP - BEFORE), size[1] - column * STEP + AFTER)
+                    to_v = min(max(v + dv, -row * STEP - BEFORE), size[0] - row * STEP + AFTER)
                     there = _N((y + to_v) * pitch + x + to_u)
                     total = _F(0)
                     for j in range(_WIDE):
@@ -191,9 +190,7 @@ def _search(
 
 
 @njit(fastmath=True, nogil=True, cache=True)
-def _spread(
-    own: Array, other: Array, pitch: int, size: Any, step: int, vectors: Array, bias: Any, quiet: Any
-) -> None:
+def _spread(own: Array, other: Array, pitch: int, size: Any, vectors: Array, bias: Any, quiet: Any) -> None:
     """A block takes the vector of one beside it where that fits better, by more than `bias`: down and to the
     right, then back.
     """
@@ -216,10 +213,10 @@ def _spread(
                     if abs(to_u - u) + abs(to_v - v) < _F(0.1):
                         continue
                     if least < 0:
-                        least = _apart(own, other, pitch, size, step, place, u, v)
+                        least = _apart(own, other, pitch, size, place, u, v)
                     if least < quiet:
                         break
-                    found = _apart(own, other, pitch, size, step, place, to_u, to_v)
+                    found = _apart(own, other, pitch, size, place, to_u, to_v)
                     if found < least - better:
                         least, better, u, v = found, _F(0), to_u, to_v
                 known[row, column] = least
@@ -227,13 +224,13 @@ def _spread(
 
 
 @njit(fastmath=True, nogil=True, cache=True)
-def _slopes(own: Array, pitch: int, step: int, rows: int, columns: int) -> Array:
+def _slopes(own: Array, pitch: int, rows: int, columns: int) -> Array:
     """(rows, columns, 3): means over each block's window of its slopes' products, xx, xy and yy."""
     result = np.empty((rows, columns, 3), np.float32)
     line = _N(pitch)
     for row in range(rows):
         for column in range(columns):
-            y, x = begins(row, step, WINDOW), begins(column, step, WINDOW)
+            y, x = begins(row, STEP, WINDOW), begins(column, STEP, WINDOW)
             here = _N(y * pitch + x)
             xx, xy, yy = _F(0), _F(0), _F(0)
             for j in range(_WINDOW):
@@ -250,7 +247,7 @@ def _slopes(own: Array, pitch: int, step: int, rows: int, columns: int) -> Array
 
 
 @njit(fastmath=True, nogil=True, cache=True)
-def _leads(own: Array, other: Array, pitch: int, size: Any, step: int, vectors: Array, most: Any) -> Array:
+def _leads(own: Array, other: Array, pitch: int, size: Any, vectors: Array, most: Any) -> Array:
     """(rows, columns, 2): means over each block's window of its slopes times what the other plane lacks where
     the vector leads, which is held within `most`.
     """
@@ -260,7 +257,7 @@ def _leads(own: Array, other: Array, pitch: int, size: Any, step: int, vectors: 
     for row in range(rows):
         for column in range(columns):
             u, v = vectors[row, column]
-            here, there, weights = _ends(pitch, size, step, row, column, u, v)
+            here, there, weights = _ends(pitch, size, row, column, u, v)
             across, down = _F(0), _F(0)
             for j in range(_WINDOW):
                 for i in range(_WINDOW // _N(2)):

@@ -1,5 +1,6 @@
 """Windows of blocks, each in one straight line of instructions."""
 
+from itertools import pairwise
 from typing import Any
 
 from numba.core import types
@@ -9,6 +10,9 @@ from nnvvc.media.motion_planes import TAPS, WINDOW
 from nnvvc.vectors import EIGHT, WHOLE, Arithmetic, Lines
 
 assert WINDOW == EIGHT
+
+PARTS = 4
+"""Blocks of half the side, in each direction, that a block's vector is near to."""
 
 
 def _add_moved(
@@ -65,5 +69,44 @@ def _apart(typing: Any, own: Any, here: Any, other: Any, there: Any, line: Any, 
     return types.float32(own, here, other, there, line, weights), generate
 
 
+def _all_apart(
+    typing: Any, own: Any, here: Any, other: Any, there: Any, line: Any, weights: Any, result: Any, to: Any
+) -> Any:
+    """What `apart` gives for the windows of PARTS by PARTS blocks, half a window from each other, rows first,
+    to `result`, from `to` on. here, there: of the first one.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kinds, do = signature.args, Arithmetic(builder)
+        first = Lines(context, builder, kinds[0], args[0], args[1], args[4])
+        second = Lines(context, builder, kinds[2], args[2], args[3], args[4])
+        results = Lines(context, builder, kinds[6], args[6], args[7], WHOLE(EIGHT))
+        shares = do.each(args[5], 4)
+
+        def size(row: int, column: int) -> Any:
+            around = [second.load(row + down, column + right) for down in range(2) for right in range(2)]
+            return do.size(do.minus(first.load(row, column), do.weighed(around, shares)))
+
+        half, columns = WINDOW // 2, range(0, (PARTS + 1) * WINDOW // 2, WINDOW)
+        # Of halves of windows, one below the other: all columns of each.
+        halves = [
+            [do.total([size(row, column) for row in range(top, top + half, 2)]) for column in columns]
+            for top in range(0, (PARTS + 1) * half, half)
+        ]
+        between = range(half, half + EIGHT)
+        found = []
+        for above, below in pairwise(halves):
+            sizes = [do.plus(a, b) for a, b in zip(above, below, strict=True)]
+            for part in range(PARTS):
+                whole, rest = sizes[part // 2], sizes[(part + 1) // 2]
+                found.append(do.picked(whole, rest, between) if part % 2 else whole)
+        for number in range(0, PARTS * PARTS, EIGHT):
+            results.store(do.sums(found[number : number + EIGHT]), number // EIGHT)
+        return context.get_dummy_value()
+
+    return types.void(own, here, other, there, line, weights, result, to), generate
+
+
 add_moved: Any = intrinsic(_add_moved)
 apart: Any = intrinsic(_apart)
+all_apart: Any = intrinsic(_all_apart)
