@@ -52,6 +52,13 @@ class Arithmetic:
         first = self._builder.insert_element(none, number, _LANE(0))
         return self._builder.shuffle_vector(first, none, same)
 
+    def same(self, number: float) -> Any:
+        """The same constant."""
+        return ir.Constant(VECTOR, [number] * EIGHT)
+
+    def one_of(self, vector: Any, lane: int) -> Any:
+        return self._builder.extract_element(vector, _LANE(lane))
+
     def each(self, numbers: Any, count: int) -> list[Any]:
         """Of a tuple, `everywhere`."""
         return [self.everywhere(self._builder.extract_value(numbers, k)) for k in range(count)]
@@ -82,13 +89,20 @@ class Arithmetic:
         )
         return self._builder.bitcast(unsigned, VECTOR)
 
+    def least(self, a: Any, b: Any) -> Any:
+        return self._builder.select(self._builder.fcmp_ordered("<", a, b, flags=_FAST), a, b)
+
+    def most(self, a: Any, b: Any) -> Any:
+        return self._builder.select(self._builder.fcmp_ordered(">", a, b, flags=_FAST), a, b)
+
     def within(self, vector: Any, bound: Any) -> Any:
         """Held within -bound and bound, a vector."""
-        least = self.minus(ir.Constant(VECTOR, [0.0] * EIGHT), bound)
-        low = self._builder.fcmp_ordered(">", vector, least, flags=_FAST)
-        vector = self._builder.select(low, vector, least)
-        high = self._builder.fcmp_ordered("<", vector, bound, flags=_FAST)
-        return self._builder.select(high, vector, bound)
+        return self.least(self.most(vector, self.minus(self.same(0.0), bound)), bound)
+
+    def alike(self, a: Any, b: Any) -> Any:
+        """The smaller of two where both have the same sign, otherwise 0."""
+        none = self.same(0.0)
+        return self.plus(self.most(self.least(a, b), none), self.least(self.most(a, b), none))
 
     def sum(self, vector: Any) -> Any:
         """Of its numbers."""
@@ -97,11 +111,11 @@ class Arithmetic:
             width //= 2
             halves = (self.picked(vector, vector, range(begin, begin + width)) for begin in (0, width))
             vector = self.plus(*halves)
-        return self._builder.extract_element(vector, _LANE(0))
+        return self.one_of(vector, 0)
 
     def sums(self, vectors: Sequence[Any]) -> Any:
-        """A vector: of each of EIGHT of them."""
-        width = EIGHT
+        """A vector: of each of EIGHT of them, or of both halves of each of half as many."""
+        width = len(vectors)
         while width > 1:
             width //= 2
             lanes = [n for n in range(2 * EIGHT) if n % (2 * width) < width]
@@ -110,6 +124,14 @@ class Arithmetic:
                 for a, b in zip(vectors[::2], vectors[1::2], strict=True)
             ]
         return vectors[0]
+
+    def in_halves(self, vector: Any) -> Any:
+        """The sum of each half, everywhere in it."""
+        width = EIGHT // 2
+        while width > 1:
+            width //= 2
+            vector = self.plus(vector, self.picked(vector, vector, [n ^ width for n in range(EIGHT)]))
+        return vector
 
     def picked(self, a: Any, b: Any, lanes: Sequence[int]) -> Any:
         """Numbers of two vectors, those of the second from EIGHT on."""

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from nnvvc.models import key_blend_loops as loops
 from nnvvc.models.filters import ConditionalConv, ResidualConv
+from nnvvc.models.key_blend_kernel import PAIRS, REACH, SEEN, WEIGHED
 from nnvvc.models.restoration import (
     BLENDED,
     CHROMA_CLIPS,
@@ -46,24 +47,10 @@ KEYS = 2
 LARGEST_DETAIL = 12.0
 """Quantiser steps that a sample differs from the mean of its block by at most, as the network sees it."""
 
-SEEN = BLENDED**2 + 1 + (BLENDED // 2) ** 2 * KEYS + KEYS + 1 + 2
-"""Channels of `looked_at`."""
-
 WEIGHTS = len(CLIPS) * KEYS
 """Of key pictures in each block, for luma; and as many for chroma."""
 
-AGREED = 1
-"""Weights of what both key pictures agree on, in each block."""
-
-PAIRS = ((0, 1), (1, 0), (1, 1), (1, -1), (0, 2), (2, 0))
-"""(rows, columns) from a sample to one of each pair around it that has a weight in each block."""
-
-REACH = 2
-"""Of these."""
-
-_PAIRS = np.array(PAIRS)
-
-SAID = 2 * WEIGHTS + AGREED + len(PAIRS) + BLENDED**2
+SAID = WEIGHTS + WEIGHED + BLENDED**2
 """What the network says of each block, see `KeyBlend.said`."""
 
 PAIR_CLIP = 1.0
@@ -129,8 +116,8 @@ def seen(luma: Tensor, step: Tensor) -> Tensor:
 def changed(luma: Tensor, weights: Tensor, residual: Tensor, step: Tensor) -> Tensor:
     """What is added to luma, (N, 1, H, W): what `weights` weigh, and the residual.
 
-    luma: (N, 1 + KEYS, H, W). weights: (N, WEIGHTS + AGREED + len(PAIRS), blocks, blocks). residual: (N, 16,
-    blocks, blocks), in OUTPUT_UNIT steps.
+    luma: (N, 1 + KEYS, H, W). weights: (N, WEIGHED, blocks, blocks). residual: (N, 16, blocks, blocks),
+    in OUTPUT_UNIT steps.
     """
     height, width = luma.shape[2:]
     if luma.device.type == "cpu" and not (weights.requires_grad or residual.requires_grad):
@@ -140,7 +127,6 @@ def changed(luma: Tensor, weights: Tensor, residual: Tensor, step: Tensor) -> Te
                 luma[i].numpy(),
                 np.ascontiguousarray(weights[i].numpy()),
                 np.ascontiguousarray(residual[i].numpy()),
-                _PAIRS,
                 np.float32(OUTPUT_UNIT * size),
                 np.array((*CLIPS, PAIR_CLIP), np.float32) * size,
                 result[i, 0].numpy(),
@@ -259,7 +245,7 @@ def kmac_per_pixel(config: KeyBlendConfig) -> float:
     w0, w1 = config.widths
     quarter = SEEN * w0 + 9 * w0 * w0 * config.convs[0] + w0 * SAID
     eighth = 9 * w0 * w1 + 9 * w1 * w1 * config.convs[1] + 4 * w0 * w1
-    whole = WEIGHTS + AGREED + len(PAIRS) + WEIGHTS / 2
+    whole = WEIGHED + WEIGHTS / 2
     return (whole + quarter / 16 + eighth / 64) / 1000
 
 

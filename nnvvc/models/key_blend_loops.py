@@ -1,5 +1,5 @@
-"""What `key_blend` does sample by sample, block row by block row: planes in between would take longer than
-its network does.
+"""What `key_blend` does sample by sample, two blocks at once: planes in between would take longer than its
+network does.
 """
 
 from typing import Any
@@ -8,14 +8,13 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from nnvvc.models.key_blend_kernel import REACH, SEEN, SIDE, WEIGHED, blend_at, look_at
 from nnvvc.models.restoration_loops import four_times
+from nnvvc.vectors import EIGHT
 
 Array = NDArray[Any]
 
-SIDE = 4
-"""Of the blocks."""
-
-_F = np.float32
+_F, _N = np.float32, np.uintp
 
 
 @njit(inline="always")
@@ -23,85 +22,54 @@ def _within(value: Any, bound: Any) -> Any:
     return min(max(value, -bound), bound)
 
 
-@njit(inline="always")
-def _alike(a: Any, b: Any) -> Any:
-    """The smaller of two differences where both have the same sign, otherwise 0."""
-    zero = _F(0)
-    return max(min(a, b), zero) + min(max(a, b), zero)
-
-
 @njit(fastmath=True, nogil=True, cache=True)
 def look(luma: Array, scale: Any, detail: Any, largest: Any, result: Array) -> None:
-    """Fills (blocks, blocks, 30), float32, with what `key_blend.looked_at` says.
+    """Fills (blocks, blocks, SEEN), float32, with what `key_blend.looked_at` says.
 
-    luma: (3, H, W), float32, of any size: blocks may reach past it, its last row and column go on there.
-    scale: one over the quantiser step. detail, largest: what details and differences are held within.
+    luma: (3, H, W), float32, of any size: blocks, even in number in a row, may reach past it, its last row
+    and column go on there. scale: one over the quantiser step. detail, largest: what details and differences
+    are held within.
     """
     rows, columns, _ = result.shape
-    size = SIDE * SIDE
-    width = SIDE * columns
-    # Rows of samples, and of both differences; and sums down each column of samples.
-    own = np.empty((SIDE + 1, width), np.float32)
-    left, right = np.empty((SIDE, width), np.float32), np.empty((SIDE, width), np.float32)
-    sums = np.empty((6, width), np.float32)
-    means = np.empty((rows, columns), np.float32)
-    share = _F(1 / size)
-    _row(luma[0], 0, own[SIDE])
-    for block in range(rows):
-        own[0, :] = own[SIDE]
-        for i in range(1, SIDE + 1):
-            _row(luma[0], SIDE * block + i, own[i])
-        if block == rows - 1:
-            own[SIDE, :] = own[SIDE - 1]
-        sums[:] = 0
-        for i in range(SIDE):
-            _row(luma[1], SIDE * block + i, left[i])
-            _row(luma[2], SIDE * block + i, right[i])
-            at, below, a, b = own[i], own[i + 1], left[i], right[i]
-            for x in range(width):
-                before = _within((a[x] - at[x]) * scale, largest)
-                after = _within((b[x] - at[x]) * scale, largest)
-                a[x], b[x] = before, after
-                sums[0, x] += abs(before)
-                sums[1, x] += abs(after)
-                sums[2, x] += abs(_alike(before, after))
-                sums[4, x] += abs(below[x] - at[x])
-                sums[5, x] += at[x]
-            for x in range(width - 1):
-                sums[3, x] += abs(at[x + 1] - at[x])
-        for x in range(columns):
-            out, first = result[block, x], SIDE * x
-            mean = _F(0)
-            for k in range(SIDE):
-                mean += sums[5, first + k]
-            mean *= share
-            means[block, x] = mean
-            for n in range(5):
-                total = _F(0)
-                for k in range(SIDE):
-                    total += sums[n, first + k]
-                out[size + 1 + 2 * SIDE + n] = total * (share if n < 3 else share * scale)
-            for i in range(SIDE):
-                for k in range(SIDE):
-                    out[SIDE * i + k] = _within((own[i, first + k] - mean) * scale, detail)
-            for i in range(2):
-                for k in range(2):
-                    at = first + 2 * k
-                    a, b = left[2 * i, at] + left[2 * i, at + 1], right[2 * i, at] + right[2 * i, at + 1]
-                    a += left[2 * i + 1, at] + left[2 * i + 1, at + 1]
-                    b += right[2 * i + 1, at] + right[2 * i + 1, at + 1]
-                    out[size + 1 + 2 * i + k] = a * _F(0.25)
-                    out[size + 1 + SIDE + 2 * i + k] = b * _F(0.25)
-    _around(means, scale, detail, result[..., size])
+    _, height, width = luma.shape
+    own, before, after = luma[0].reshape(-1), luma[1].reshape(-1), luma[2].reshape(-1)
+    # What two blocks look at, where it reaches past the picture.
+    edge = np.empty((3, SIDE + 1, 2 * EIGHT), np.float32)
+    first, second, third = edge[0].reshape(-1), edge[1].reshape(-1), edge[2].reshape(-1)
+    means, flat = np.empty((rows, columns), np.float32), result.reshape(-1)
+    share = _F(1 / (SIDE * SIDE))
+    numbers = scale, detail, largest, share, share * scale
+    for row in range(rows):
+        y = SIDE * row
+        for pair in range(columns // 2):
+            x = EIGHT * pair
+            to = _N((row * columns + 2 * pair) * SEEN)
+            if y + SIDE < height and x + EIGHT < width:
+                found = _look_at(own, before, after, _N(y * width + x), _N(width), numbers, flat, to)
+            else:
+                _edge(luma, y, x, SIDE + 1, EIGHT + 1, edge)
+                found = _look_at(first, second, third, _N(0), _N(2 * EIGHT), numbers, flat, to)
+            means[row, 2 * pair], means[row, 2 * pair + 1] = found
+    _around(means, scale, detail, result[..., SIDE * SIDE])
 
 
-@njit(fastmath=True, nogil=True, cache=True)
-def _row(plane: Array, row: int, result: Array) -> None:
-    """A row, with what is beyond its end."""
-    height, width = plane.shape
-    line = plane[min(row, height - 1)]
-    result[:width] = line
-    result[width:] = line[width - 1]
+@njit(nogil=True, cache=True)
+def _look_at(
+    own: Array, before: Array, after: Array, at: Any, line: Any, numbers: Any, result: Array, to: Any
+) -> Any:
+    """Apart, so that it is compiled once."""
+    return look_at(own, before, after, at, line, numbers, result, to)
+
+
+@njit(nogil=True, cache=True)
+def _edge(luma: Array, top: int, left: int, rows: int, columns: int, result: Array) -> None:
+    """Samples from a place on, with those at the picture's border repeated."""
+    planes, height, width = luma.shape
+    for k in range(planes):
+        for i in range(rows):
+            line, out = luma[k, min(max(top + i, 0), height - 1)], result[k, i]
+            for j in range(columns):
+                out[j] = line[min(max(left + j, 0), width - 1)]
 
 
 @njit(fastmath=True, nogil=True, cache=True)
@@ -128,58 +96,79 @@ def _around(means: Array, scale: Any, most: Any, result: Array) -> None:
 
 
 @njit(fastmath=True, nogil=True, cache=True)
-def blend(
-    luma: Array, weights: Array, residual: Array, pairs: Array, unit: Any, bounds: Array, result: Array
-) -> None:
+def blend(luma: Array, weights: Array, residual: Array, unit: Any, bounds: Any, result: Array) -> None:
     """Fills (H, W), float32, with what is added to the picture.
 
-    luma: (3, H, W), float32. weights: (5 + len(pairs), blocks, blocks), of both key pictures clipped at the
-    first of `bounds`, then at the second; of what both agree on; and of pairs of samples around, clipped at
-    the last. pairs: (rows, columns) to one of them, up to 2. residual: (16, blocks, blocks), in `unit`.
+    luma: (3, H, W), float32. weights: (WEIGHED, blocks, blocks), blocks even in number in a row. residual:
+    (16, blocks, blocks), in `unit`. bounds: three, see `key_blend_kernel`.
     """
-    narrow, wide, pair = bounds
     height, width = result.shape
     columns = weights.shape[2]
-    spread = np.empty((len(weights), columns * SIDE), np.float32)
-    # Rows that are looked at around the one that is filtered, with what is beyond their ends.
-    rows = np.empty((8, width + 4), np.float32)
-    for y in range(-2, height + 2):
-        _edged(luma[0, min(max(y, 0), height - 1)], rows[(y + 8) % 8])
-        if y < 2:
-            continue
-        here = y - 2
-        block = here // SIDE
-        if here % SIDE == 0:
-            for k in range(len(weights)):
-                four_times(weights[k, block], spread[k])
-        own, before, after, out = luma[0, here], luma[1, here], luma[2, here], result[here]
-        _phases(residual, here, unit, out)
-        for x in range(width):
-            a, b = before[x] - own[x], after[x] - own[x]
-            near, far = _within(a, wide), _within(b, wide)
-            total = spread[0, x] * _within(a, narrow) + spread[1, x] * _within(b, narrow)
-            out[x] += total + spread[2, x] * near + spread[3, x] * far + spread[4, x] * _alike(near, far)
-        for k in range(len(pairs)):
-            dy, dx = pairs[k]
-            a, b = rows[(here + dy + 8) % 8, 2 + dx :], rows[(here - dy + 8) % 8, 2 - dx :]
-            weight = spread[5 + k]
-            for x in range(width):
-                out[x] += weight[x] * _within(a[x] + b[x] - own[x] - own[x], pair)
+    wide = columns * SIDE
+    spread = np.empty((WEIGHED + SIDE, wide), np.float32)
+    own, before, after = luma[0].reshape(-1), luma[1].reshape(-1), luma[2].reshape(-1)
+    # What two blocks look at, where it reaches past the picture, and what is added to them.
+    edge, part = np.empty((3, SIDE + 2 * REACH, 2 * EIGHT), np.float32), np.empty((SIDE, EIGHT), np.float32)
+    first, second, third = edge[0].reshape(-1), edge[1].reshape(-1), edge[2].reshape(-1)
+    shares, inside, there = spread.reshape(-1), result.reshape(-1), part.reshape(-1)
+    length, limits = _N(wide), (bounds[0], bounds[1], bounds[2])
+    for row in range(-(-height // SIDE)):
+        for k in range(WEIGHED):
+            four_times(weights[k, row], spread[k])
+        for i in range(SIDE):
+            _beside(residual[SIDE * i : SIDE * (i + 1), row], unit, spread[WEIGHED + i])
+        y = SIDE * row
+        for pair in range(-(-width // EIGHT)):
+            x = EIGHT * pair
+            top, left, begin = y - REACH, x - REACH, _N(x)
+            ends = y + SIDE + REACH > height or x + EIGHT + REACH > width
+            if top < 0 or left < 0 or ends:
+                _edge(luma, top, left, SIDE + 2 * REACH, EIGHT + 2 * REACH, edge)
+                _blend_at(
+                    first,
+                    second,
+                    third,
+                    _N(0),
+                    _N(2 * EIGHT),
+                    shares,
+                    begin,
+                    length,
+                    limits,
+                    there,
+                    _N(0),
+                    _N(EIGHT),
+                )
+                for i in range(min(SIDE, height - y)):
+                    for j in range(min(EIGHT, width - x)):
+                        result[y + i, x + j] = part[i, j]
+            else:
+                at, to, line = _N(top * width + left), _N(y * width + x), _N(width)
+                _blend_at(own, before, after, at, line, shares, begin, length, limits, inside, to, line)
+
+
+@njit(nogil=True, cache=True)
+def _blend_at(
+    own: Array,
+    before: Array,
+    after: Array,
+    at: Any,
+    line: Any,
+    weights: Array,
+    begin: Any,
+    length: Any,
+    bounds: Any,
+    result: Array,
+    to: Any,
+    wide: Any,
+) -> None:
+    """Apart, so that it is compiled once."""
+    blend_at(own, before, after, at, line, weights, begin, length, bounds, result, to, wide)
 
 
 @njit(fastmath=True, nogil=True, cache=True)
-def _edged(line: Array, result: Array) -> None:
-    width = len(line)
-    result[2 : width + 2] = line
-    result[:2] = line[0]
-    result[width + 2 :] = line[width - 1]
-
-
-@njit(fastmath=True, nogil=True, cache=True)
-def _phases(residual: Array, y: int, unit: Any, out: Array) -> None:
-    """A row of what (16, blocks, blocks) has for the samples of each block."""
-    width = len(out)
-    for column in range(SIDE):
-        own = residual[SIDE * (y % SIDE) + column, y // SIDE]
-        for x in range((width - column + SIDE - 1) // SIDE):
-            out[SIDE * x + column] = own[x] * unit
+def _beside(phases: Array, unit: Any, result: Array) -> None:
+    """Numbers of four rows, one after the other, times `unit`."""
+    a, b, c, d = phases[0], phases[1], phases[2], phases[3]
+    for x in range(len(a)):
+        result[4 * x], result[4 * x + 1] = a[x] * unit, b[x] * unit
+        result[4 * x + 2], result[4 * x + 3] = c[x] * unit, d[x] * unit

@@ -15,6 +15,8 @@ from nnvvc.vectors import EIGHT, WHOLE, Arithmetic, Lines
 
 assert 2 * BLOCK == EIGHT
 
+_FOUR: Any = types.UniTuple(types.float32, 4)  # type: ignore[no-untyped-call]
+
 BESIDES = 2
 """Weights that come before those of taps."""
 
@@ -103,5 +105,26 @@ def _next_taps(
     return types.void(narrow, wide, at, line, weights, begin, result, to, length), generate
 
 
+def _measured(typing: Any, own: Any, before: Any, after: Any, at: Any, line: Any) -> Any:
+    """Sums over the first block, then the second, of differences to the next samples, to the right and below,
+    and the same of those to both neighbours. own, before, after: from `at` on, with lines of `line`.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kinds, do = signature.args, Arithmetic(builder)
+        planes = [Lines(context, builder, kinds[k], args[k], args[3], args[4]) for k in range(3)]
+        rows = [planes[0].load(row) for row in range(BLOCK + 1)]
+        active, moving = [], []
+        for row in range(BLOCK):
+            active += [do.minus(other, rows[row]) for other in (planes[0].load(row, 1), rows[row + 1])]
+            moving += [do.minus(plane.load(row), rows[row]) for plane in planes[1:]]
+        whole = [do.in_halves(do.total([do.size(d) for d in parts])) for parts in (active, moving)]
+        numbers = [do.one_of(total, lane) for total in whole for lane in (0, BLOCK)]
+        return context.make_tuple(builder, signature.return_type, numbers)
+
+    return _FOUR(own, before, after, at, line), generate
+
+
 own_taps: Any = intrinsic(_own_taps)
+measured: Any = intrinsic(_measured)
 next_taps: Any = intrinsic(_next_taps)

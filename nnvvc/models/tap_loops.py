@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from nnvvc.models.tap_kernel import BESIDES, next_taps, own_taps
+from nnvvc.models.tap_kernel import BESIDES, measured, next_taps, own_taps
 from nnvvc.models.tap_shapes import (
     ALONG,
     AROUND,
@@ -169,32 +169,37 @@ def measure(planes: Array, scale: Any, result: Array) -> None:
     """
     _, height, width = planes.shape
     _, rows, columns = result.shape
-    sums = np.empty((2, columns * BLOCK), np.float32)
+    own, before, after = planes[0].reshape(-1), planes[1].reshape(-1), planes[2].reshape(-1)
     half = _F(0.5) * scale
+    share = half * _F(1 / (BLOCK * BLOCK))
     for row in range(rows):
-        sums[:] = 0
-        end = min(height, (row + 1) * BLOCK)
-        for y in range(row * BLOCK, end):
-            own, below, before, after = (
-                planes[0, y],
-                planes[0, min(height - 1, y + 1)],
-                planes[1, y],
-                planes[2, y],
-            )
-            active, moving = sums[0], sums[1]
-            for x in range(width):
-                active[x] += abs(below[x] - own[x])
-            for x in range(width - 1):
-                active[x] += abs(own[x + 1] - own[x])
-            for x in range(width):
-                moving[x] += abs(before[x] - own[x]) + abs(after[x] - own[x])
-        for n in range(2):
-            for column in range(columns):
-                first, last = column * BLOCK, min(width, (column + 1) * BLOCK)
-                total = _F(0)
-                for x in range(first, last):
-                    total += sums[n, x]
-                result[n, row, column] = total * half / ((end - row * BLOCK) * (last - first))
+        y, column = row * BLOCK, 0
+        if y + BLOCK < height:
+            for pair in range((width - 1) // EIGHT):
+                column = 2 * pair
+                a, b, c, d = measured(own, before, after, _N(y * width + column * BLOCK), _N(width))
+                result[0, row, column], result[0, row, column + 1] = a * share, b * share
+                result[1, row, column], result[1, row, column + 1] = c * share, d * share
+            column = (width - 1) // EIGHT * 2
+        for x in range(column, columns):
+            _measure_end(planes, row, x, half, result)
+
+
+@njit(fastmath=True, nogil=True, cache=True)
+def _measure_end(planes: Array, row: int, column: int, scale: Any, result: Array) -> None:
+    """The same of a block that may reach to the picture's border, or past it."""
+    _, height, width = planes.shape
+    top, left = row * BLOCK, column * BLOCK
+    below, right = min(height, top + BLOCK), min(width, left + BLOCK)
+    active, moving = _F(0), _F(0)
+    for y in range(top, below):
+        for x in range(left, right):
+            own = planes[0, y, x]
+            active += abs(planes[0, min(y + 1, height - 1), x] - own)
+            active += abs(planes[0, y, min(x + 1, width - 1)] - own)
+            moving += abs(planes[1, y, x] - own) + abs(planes[2, y, x] - own)
+    share = scale / _F((below - top) * (right - left))
+    result[0, row, column], result[1, row, column] = active * share, moving * share
 
 
 @njit(fastmath=True, nogil=True, cache=True)

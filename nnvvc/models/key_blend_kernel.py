@@ -1,0 +1,139 @@
+"""What `key_blend_loops` does with two blocks beside each other, in one straight line of instructions: their
+rows are EIGHT samples.
+"""
+
+from typing import Any
+
+from numba.core import types
+from numba.extending import intrinsic
+
+from nnvvc.vectors import EIGHT, WHOLE, Arithmetic, Lines
+
+SIDE = EIGHT // 2
+"""Of the blocks."""
+
+SEEN = SIDE * SIDE + 1 + 2 * SIDE + 5
+"""Numbers that are said of each: details, what the mean has more than those around, differences of both key
+pictures, their sizes, how much both agree, and slopes.
+"""
+
+PAIRS = ((0, 1), (1, 0), (1, 1), (1, -1), (0, 2), (2, 0))
+"""(rows, columns) from a sample to one of each pair around it that has a weight in each block."""
+
+REACH = 2
+"""Of these."""
+
+WEIGHED = 5 + len(PAIRS)
+"""Weights of samples of each block: of both key pictures clipped narrowly, then widely, of what both agree
+on, and of pairs.
+"""
+
+_TWO: Any = types.UniTuple(types.float32, 2)  # type: ignore[no-untyped-call]
+
+_LEFT, _RIGHT = range(SIDE), range(SIDE, EIGHT)
+"""Numbers of the first block in a row, and of the second."""
+
+
+def _look(
+    typing: Any, own: Any, before: Any, after: Any, at: Any, line: Any, numbers: Any, result: Any, to: Any
+) -> Any:
+    """What `key_blend.looked_at` says of both, channels of each together, from `to` on; what the means around
+    have to do with is left out, and returned: the mean of the first block, and of the second.
+
+    own, before, after: rows of blocks, with lines of `line`, from `at` on; own has one more below, and a
+    sample more to the right. numbers: a tuple: one over the quantiser step, what details and what differences
+    are held within, one over the samples of a block, and that times the first.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kinds, do = signature.args, Arithmetic(builder)
+        planes = [Lines(context, builder, kinds[k], args[k], args[3], args[4]) for k in range(3)]
+        scale, detail, largest, share, scaled = do.each(args[5], 5)
+        rows = [planes[0].load(row) for row in range(SIDE + 1)]
+        sides = [
+            [do.within(do.times(do.minus(plane.load(row), rows[row]), scale), largest) for row in range(SIDE)]
+            for plane in planes[1:]
+        ]
+        mean = do.times(do.in_halves(do.total(rows[:SIDE])), share)
+        details = [do.within(do.times(do.minus(row, mean), scale), detail) for row in rows[:SIDE]]
+        # Of 2x2 samples: (upper, lower) x (first, second block) x (left, right).
+        means = []
+        for side in sides:
+            upper, lower = do.plus(*side[:2]), do.plus(*side[2:])
+            lanes = range(0, 2 * EIGHT, 2)
+            whole = do.plus(do.picked(upper, lower, lanes), do.picked(upper, lower, [n + 1 for n in lanes]))
+            means.append(do.times(whole, do.same(0.25)))
+        sizes = [do.times(do.total([do.size(d) for d in side]), share) for side in sides]
+        both = [do.size(do.alike(a, b)) for a, b in zip(*sides, strict=True)]
+        across = [do.size(do.minus(planes[0].load(row, 1), rows[row])) for row in range(SIDE)]
+        down = [do.size(do.minus(rows[row + 1], rows[row])) for row in range(SIDE)]
+        sizes += [do.times(do.total(both), share)]
+        sizes += [do.times(do.total(slopes), scaled) for slopes in (across, down)]
+        first, last = do.sums(sizes[:4]), do.in_halves(sizes[4])
+        for block, lanes in enumerate((_LEFT, _RIGHT)):
+            out = Lines(context, builder, kinds[6], args[6], args[7], WHOLE(1))
+            begin = block * SEEN
+            half = [n + EIGHT for n in lanes]
+            for k in range(0, SIDE, 2):
+                out.store(do.picked(details[k], details[k + 1], [*lanes, *half]), begin + k * SIDE)
+            places = [2 * block, 2 * block + 1, 2 * block + 4, 2 * block + 5]
+            coarse = do.picked(means[0], means[1], [*places, *(n + EIGHT for n in places)])
+            out.store(coarse, begin + SIDE * SIDE + 1)
+            rest = do.picked(first, last, [*range(block, EIGHT, 2), *half])
+            out.store(do.picked(coarse, rest, [5, 6, 7, *range(EIGHT, EIGHT + 5)]), begin + SEEN - EIGHT)
+        return context.make_tuple(
+            builder, signature.return_type, [do.one_of(mean, lanes[0]) for lanes in (_LEFT, _RIGHT)]
+        )
+
+    return _TWO(own, before, after, at, line, numbers, result, to), generate
+
+
+def _blend(
+    typing: Any,
+    own: Any,
+    before: Any,
+    after: Any,
+    at: Any,
+    line: Any,
+    weights: Any,
+    begin: Any,
+    length: Any,
+    bounds: Any,
+    result: Any,
+    to: Any,
+    wide: Any,
+) -> Any:
+    """What is added to the samples of both, to `result`, from `to` on, with lines of `wide`.
+
+    own, before, after: with lines of `line`; from `at` on, REACH lines above and samples to the left of the
+    first one. weights: from `begin` on, with lines of `length`: WEIGHED, of each sample in a row; then what
+    is added to each row besides. bounds: a tuple: what differences are held within, narrowly and widely, and
+    what those to pairs are.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kinds, do = signature.args, Arithmetic(builder)
+        planes = [Lines(context, builder, kinds[k], args[k], args[3], args[4]) for k in range(3)]
+        shares = Lines(context, builder, kinds[5], args[5], args[6], args[7])
+        results = Lines(context, builder, kinds[9], args[9], args[10], args[11])
+        narrow, wide, most = do.each(args[8], 3)
+        for row in range(SIDE):
+            middle, *others = (plane.load(REACH + row, REACH) for plane in planes)
+            apart = [do.minus(other, middle) for other in others]
+            held = [do.within(d, wide) for d in apart]
+            parts = [*(do.within(d, narrow) for d in apart), *held, do.alike(*held)]
+            twice = do.plus(middle, middle)
+            for y, x in PAIRS:
+                above = planes[0].load(REACH + row - y, REACH - x)
+                below = planes[0].load(REACH + row + y, REACH + x)
+                parts.append(do.within(do.minus(do.plus(above, below), twice), most))
+            total = do.weighed(parts, [shares.load(number) for number in range(WEIGHED)])
+            results.store(do.plus(total, shares.load(WEIGHED + row)), row)
+        return context.get_dummy_value()
+
+    kinds = own, before, after, at, line, weights, begin, length, bounds, result, to, wide
+    return types.void(*kinds), generate
+
+
+look_at: Any = intrinsic(_look)
+blend_at: Any = intrinsic(_blend)
