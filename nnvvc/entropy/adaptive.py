@@ -6,7 +6,7 @@ import constriction
 import numpy as np
 from numpy.typing import NDArray
 
-from nnvvc.entropy.tables import PRECISION, whole_counts
+from nnvvc.entropy.tables import whole_shares
 
 SEEN = 2
 """What an occurrence adds to a count."""
@@ -20,8 +20,8 @@ class AdaptiveContexts:
 
     def model(self, context: int) -> Any:
         """Whole counts of constriction's own resolution: nothing is left for it to round."""
-        counts = whole_counts(self._counts[context])
-        return constriction.stream.model.Categorical(counts / float(1 << PRECISION), perfect=False)
+        shares = whole_shares(self._counts[context])
+        return constriction.stream.model.Categorical(shares, perfect=False)
 
     def saw(self, context: int, symbol: int) -> None:
         self._counts[context, symbol] += SEEN

@@ -1,6 +1,5 @@
 """Which numbers of a filter may change with the content, and the filter with such a change."""
 
-import copy
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -8,6 +7,8 @@ from typing import Generic, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+from nnvvc.models.sharing import replaced
 
 Kind = Literal["sent", "biases", "biases and gains", "last layer", "all weights"]
 """sent: what streams carry, biases of every layer, and taps where there are any; the others are for
@@ -74,7 +75,5 @@ class Adaptable(Generic[Network]):
         }
 
     def applied(self, values: Tensor) -> Network:
-        """A copy of the model with `values`, (count,), applied."""
-        result = copy.deepcopy(self.model)
-        result.load_state_dict(self.changed(values), strict=False)
-        return result
+        """The model with `values`, (count,), applied, for inference: it shares what they do not change."""
+        return replaced(self.model, self.changed(values))

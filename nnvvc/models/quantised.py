@@ -5,7 +5,6 @@ picture, so nothing is clipped and nothing has to be calibrated (dynamic quantis
 8-bit convolution: exact, and brought back to floating point.
 """
 
-import copy
 from functools import cache
 from typing import Any, TypeVar
 
@@ -20,6 +19,7 @@ from nnvvc.models.int8 import PackedConv
 from nnvvc.models.layers import WEIGHT_MAX
 from nnvvc.models.precision import has_bfloat16
 from nnvvc.models.quantised_loops import add_leaky, round_into
+from nnvvc.models.sharing import shared
 
 ACTIVATION_MAX = 255
 
@@ -114,29 +114,28 @@ def _values(x: Tensor) -> NDArray[Any]:
 
 
 def quantised(network: Network, but: tuple[str, ...] = ("enter",)) -> Network:
-    """A copy of `network` with all its convolutions in 8 bits, for inference on one picture at a time.
+    """`network` with all its convolutions in 8 bits, for inference on one picture at a time. It shares the
+    others with it.
 
     but: parts that keep what they are: the first layers of filters see samples of 10 bits.
     """
-    result = copy.deepcopy(network)
-    _quantise(result, but)
+    result = shared(network)
+    for name, child in network.named_children():
+        if name not in but:
+            setattr(result, name, _quantised(child, but))
     return result
 
 
-def _quantise(network: nn.Module, but: tuple[str, ...]) -> None:
-    for name, child in list(network.named_children()):
-        if name in but:
-            continue
-        if isinstance(child, ResidualBlock):
-            setattr(network, name, QuantisedBlock(child))
-        elif isinstance(child, ResidualConv):
-            setattr(network, name, QuantisedResidual(child))
-        elif isinstance(child, ConditionalConv):
-            setattr(network, name, QuantisedConditional(child))
-        elif isinstance(child, nn.Conv2d):
-            setattr(network, name, QuantisedConv(child))
-        else:
-            _quantise(child, but)
+def _quantised(part: nn.Module, but: tuple[str, ...]) -> nn.Module:
+    if isinstance(part, ResidualBlock):
+        return QuantisedBlock(part)
+    if isinstance(part, ResidualConv):
+        return QuantisedResidual(part)
+    if isinstance(part, ConditionalConv):
+        return QuantisedConditional(part)
+    if isinstance(part, nn.Conv2d):
+        return QuantisedConv(part)
+    return quantised(part, but)
 
 
 @cache
