@@ -6,7 +6,7 @@ import constriction
 import numpy as np
 from numpy.typing import NDArray
 
-from nnvvc.entropy.tables import whole_shares
+from nnvvc.entropy.share_loops import fill_shares
 
 SEEN = 2
 """What an occurrence adds to a count."""
@@ -17,11 +17,12 @@ class AdaptiveContexts:
 
     def __init__(self, contexts: int, prior: NDArray[np.float64]) -> None:
         self._counts = np.tile(prior.astype(np.float64), (contexts, 1))
+        self._shares = np.empty(len(prior))
 
     def model(self, context: int) -> Any:
         """Whole counts of constriction's own resolution: nothing is left for it to round."""
-        shares = whole_shares(self._counts[context])
-        return constriction.stream.model.Categorical(shares, perfect=False)
+        fill_shares(self._counts[context], self._shares)
+        return constriction.stream.model.Categorical(self._shares, perfect=False)
 
     def saw(self, context: int, symbol: int) -> None:
         self._counts[context, symbol] += SEEN

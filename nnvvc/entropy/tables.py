@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 PRECISION = 24
-_ONE = float(1 << PRECISION)
 INDICES = 64
 LOW = -58
 """log2 of the standard deviation of index 0, in sixteenths of an octave."""
@@ -59,24 +58,11 @@ def whole_counts(probabilities: NDArray[np.float64]) -> Ints:
     """Probabilities as counts of at least 1 that add up to 2**PRECISION; the largest one takes the
     rounding.
     """
-    result: Ints = _whole(probabilities).astype(np.int32)
+    share = probabilities / probabilities.sum()
+    counts = np.maximum(np.rint(share * (1 << PRECISION)), 1).astype(np.int64)
+    counts[np.argmax(counts)] += (1 << PRECISION) - counts.sum()
+    result: Ints = counts.astype(np.int32)
     return result
-
-
-def whole_shares(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The same as shares of 1."""
-    shares: NDArray[np.float64] = _whole(probabilities) / _ONE
-    return shares
-
-
-def _whole(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Whole numbers as they are, which floating point adds up exactly."""
-    counts: NDArray[np.float64] = probabilities / np.add.reduce(probabilities)
-    counts *= _ONE
-    np.rint(counts, out=counts)
-    np.maximum(counts, 1.0, out=counts)
-    counts[counts.argmax()] += _ONE - np.add.reduce(counts)
-    return counts
 
 
 def logistic_tables() -> Tables:
