@@ -16,8 +16,8 @@ _SUMS = 8
 
 @njit(cache=True)
 def fill_shares(counts: Array, result: Array) -> None:
-    """Fills what `whole_counts` gives, times 2**-PRECISION. counts: (symbols,), float64: 127 at most, or of any
-    number where they are whole.
+    """Fills what `whole_counts` gives, times 2**-PRECISION. counts: (symbols,), float64: 127 at most, or any
+    number of whole ones.
     """
     total = _total(counts)
     rest, largest = _ONE, 0
