@@ -7,7 +7,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from nnvvc.media.motion_planes import STEP, TAPS, WINDOW, begins, held
-from nnvvc.media.motion_window import add_moved
+from nnvvc.media.motion_window import add_moved, begin_moved
 
 Array = NDArray[Any]
 
@@ -67,10 +67,10 @@ def moved(
         for j in range(WINDOW):
             nearness = min(i + 0.5, WINDOW - 0.5 - i) * min(j + 0.5, WINDOW - 0.5 - j)
             shares[WINDOW * i + j] = nearness / (_HALF * _HALF)
-    # A row of windows: its upper half has all that belongs there when the next row of blocks begins.
-    # Windows that overlap do not follow each other: what has just been stored would have to be waited for.
-    order = np.concatenate((np.arange(0, columns + 2, 2), np.arange(1, columns + 2, 2)))
-    strip, ready = np.zeros(WINDOW * wide, np.float32), _HALF * wide
+    # A row of windows: its upper half has all that belongs there when the next row of blocks begins, and
+    # takes the lower one of the next then. Every second window fills that, the others add to it: those that
+    # overlap do not follow each other, or what has just been stored would have to be waited for.
+    strip, half_strip = np.zeros(WINDOW * wide, np.float32), _HALF * wide
     parts = np.empty((2, columns + 2), np.float32)
     starts, along = np.empty(columns + 2, np.int32), np.empty(columns + 2, np.int32)
     down, line, mask = np.empty(columns + 2, np.int32), np.int32(pitch), np.int32(FRACTIONS - 1)
@@ -83,15 +83,20 @@ def moved(
             v = np.int32(np.floor(held(row, _HALF, parts[1, n], height) * FRACTIONS + _F(0.5)))
             starts[n] = first + (v >> _BITS) * line + np.int32(n * _HALF) + (u >> _BITS)
             along[n], down[n] = u & mask, v & mask
-        for n in order:
-            to = (n - 1) * _HALF + (2 * _HALF - _HALF // 2)
-            right, below = _taps(taps, along[n]), _taps(taps, down[n])
-            add_moved(other, _N(starts[n]), _N(pitch), right, below, shares, strip, _N(to), _N(wide))
+        ready = (row + 1) % 2 * half_strip
+        for begun in range(2):
+            for n in range(begun, columns + 2, 2):
+                to = n * _HALF + _HALF // 2
+                right, below = _taps(taps, along[n]), _taps(taps, down[n])
+                start, line_of = _N(starts[n]), _N(pitch)
+                upper, lower = _N(ready + to), _N(half_strip - ready + to)
+                if begun:
+                    add_moved(other, start, line_of, right, below, shares, strip, upper, lower, _N(wide))
+                else:
+                    begin_moved(other, start, line_of, right, below, shares, strip, upper, lower, _N(wide))
         for i in range(_HALF):
             y = row * _HALF - _HALF // 2 + i
             if 0 <= y < height:
-                summed, out = strip[i * wide + 2 * _HALF :], result[y]
+                summed, out = strip[ready + i * wide + 2 * _HALF :], result[y]
                 for k in range(width):
                     out[k] = (summed[k] + add) * scale
-        for k in range(ready):
-            strip[k], strip[ready + k] = strip[ready + k], _F(0)

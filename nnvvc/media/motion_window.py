@@ -15,39 +15,49 @@ PARTS = 4
 """Blocks of half the side, in each direction, that a block's vector is near to."""
 
 
-def _add_moved(
-    typing: Any,
-    other: Any,
-    at: Any,
-    line: Any,
-    along: Any,
-    down: Any,
-    shares: Any,
-    result: Any,
-    to: Any,
-    wide: Any,
-) -> Any:
-    """Adds a window to `result`, from `to` on, with lines of `wide`: samples between those of another plane,
-    from `at` on, with lines of `line`, times `shares`, of all samples of the window. along, down: tuples of
-    TAPS: what samples to the right of each other, and below, count for.
-    """
+def _moved(begun: bool) -> Any:
+    """begun: whether there is something in what the lower half of a window goes to."""
 
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kinds, do = signature.args, Arithmetic(builder)
-        samples = Lines(context, builder, kinds[0], args[0], args[1], args[2])
-        weights = Lines(context, builder, kinds[5], args[5], WHOLE(0), WHOLE(WINDOW))
-        results = Lines(context, builder, kinds[6], args[6], args[7], args[8])
-        right, below = do.each(args[3], TAPS), do.each(args[4], TAPS)
-        between: list[Any] = []
-        for number in range(WINDOW + TAPS - 1):
-            between.append(do.weighed([samples.load(number, k) for k in range(TAPS)], right))
-            row = number - TAPS + 1
-            if row >= 0:
-                moved = do.weighed(between[row:], below)
-                results.store(do.plus(results.load(row), do.times(moved, weights.load(row))), row)
-        return context.get_dummy_value()
+    def window(
+        typing: Any,
+        other: Any,
+        at: Any,
+        line: Any,
+        along: Any,
+        down: Any,
+        shares: Any,
+        result: Any,
+        upper: Any,
+        lower: Any,
+        wide: Any,
+    ) -> Any:
+        """Adds a window to `result`: its upper half from `upper` on, the other from `lower`, with lines of
+        `wide`: samples between those of another plane, from `at` on, with lines of `line`, times `shares`, of
+        all samples of the window. along, down: tuples of TAPS: what samples to the right of each other, and
+        below, count for.
+        """
 
-    return types.void(other, at, line, along, down, shares, result, to, wide), generate
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            kinds, do = signature.args, Arithmetic(builder)
+            samples = Lines(context, builder, kinds[0], args[0], args[1], args[2])
+            weights = Lines(context, builder, kinds[5], args[5], WHOLE(0), WHOLE(WINDOW))
+            halves = [Lines(context, builder, kinds[6], args[6], args[k], args[9]) for k in (7, 8)]
+            right, below = do.each(args[3], TAPS), do.each(args[4], TAPS)
+            between: list[Any] = []
+            for number in range(WINDOW + TAPS - 1):
+                between.append(do.weighed([samples.load(number, k) for k in range(TAPS)], right))
+                row = number - TAPS + 1
+                if row >= 0:
+                    half, place = divmod(row, WINDOW // 2)
+                    found = do.times(do.weighed(between[row:], below), weights.load(row))
+                    if begun or half == 0:
+                        found = do.plus(halves[half].load(place), found)
+                    halves[half].store(found, place)
+            return context.get_dummy_value()
+
+        return types.void(other, at, line, along, down, shares, result, upper, lower, wide), generate
+
+    return window
 
 
 def _apart(typing: Any, own: Any, here: Any, other: Any, there: Any, line: Any, weights: Any) -> Any:
@@ -107,6 +117,7 @@ def _all_apart(
     return types.void(own, here, other, there, line, weights, result, to), generate
 
 
-add_moved: Any = intrinsic(_add_moved)
+begin_moved: Any = intrinsic(_moved(begun=False))
+add_moved: Any = intrinsic(_moved(begun=True))
 apart: Any = intrinsic(_apart)
 all_apart: Any = intrinsic(_all_apart)
