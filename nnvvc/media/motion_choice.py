@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from nnvvc.media.motion_planes import STEP, WINDOW, begins, held
+from nnvvc.media.motion_planes import STEP, WINDOW, begins, held, led
 from nnvvc.media.motion_window import PARTS, all_apart
 
 Array = NDArray[Any]
@@ -85,9 +85,5 @@ def _measure(
         x = begins(2 * column - 1, STEP // 2, WINDOW)
         u, v = vectors[row, column]
         u, v = held(column, STEP, u, size[1]), held(row, STEP, v, size[0])
-        left, top = np.floor(u), np.floor(v)
-        a, b = u - left, v - top
-        both = a * b
-        weights = _F(1) - a - b + both, a - both, b - both, both
-        here, there = _N(y * pitch + x), _N((y + int(top)) * pitch + x + int(left))
+        here, there, weights = led(y, x, pitch, u, v)
         all_apart(own, here, other, there, _N(pitch), weights, flat, _N(column * _EACH))

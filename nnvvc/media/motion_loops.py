@@ -11,7 +11,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from nnvvc.media.motion_choice import choose
-from nnvvc.media.motion_planes import AFTER, BEFORE, STEP, WINDOW, begins, held
+from nnvvc.media.motion_planes import AFTER, BEFORE, STEP, WINDOW, begins, held, led
 from nnvvc.media.motion_window import apart
 
 Array = NDArray[Any]
@@ -133,16 +133,9 @@ def _finer(vectors: Array, scale: Any, rows: int, columns: int) -> Array:
 
 @njit(inline="always")
 def _ends(pitch: int, size: Any, row: int, column: int, u: Any, v: Any) -> Any:
-    """Where a block's window begins, and where it does when (u, v) moved it; and the weights of the four
-    samples around each place there.
-    """
+    """`led`, for a block's window and a vector that is held within the edge."""
     u, v = held(column, STEP, u, size[1]), held(row, STEP, v, size[0])
-    left, top = np.floor(u), np.floor(v)
-    a, b = u - left, v - top
-    both = a * b
-    y, x = begins(row, STEP, WINDOW), begins(column, STEP, WINDOW)
-    here, there = _N(y * pitch + x), _N((y + int(top)) * pitch + x + int(left))
-    return here, there, (_F(1) - a - b + both, a - both, b - both, both)
+    return led(begins(row, STEP, WINDOW), begins(column, STEP, WINDOW), pitch, u, v)
 
 
 @njit(inline="always")

@@ -108,3 +108,15 @@ def held(number: int, step: int, offset: np.float32, size: int) -> Any:
 def begins(number: int, step: int, side: int) -> Any:
     """Where what a block sees begins in the plane, along one side of it."""
     return EDGE + number * step + (step - side) // 2
+
+
+@njit(inline="always")
+def led(y: int, x: int, pitch: int, u: Any, v: Any) -> Any:
+    """Where what begins at a row and a column does in the flat array, and where it does when (u, v) moved it;
+    and the weights of the four samples around each place there.
+    """
+    left, top = np.floor(u), np.floor(v)
+    a, b = u - left, v - top
+    both = a * b
+    here, there = np.uintp(y * pitch + x), np.uintp((y + int(top)) * pitch + x + int(left))
+    return here, there, (_F(1) - a - b + both, a - both, b - both, both)

@@ -173,15 +173,14 @@ def measure(planes: Array, scale: Any, result: Array) -> None:
     half = _F(0.5) * scale
     share = half * _F(1 / (BLOCK * BLOCK))
     for row in range(rows):
-        y, column = row * BLOCK, 0
-        if y + BLOCK < height:
-            for pair in range((width - 1) // EIGHT):
-                column = 2 * pair
-                a, b, c, d = measured(own, before, after, _N(y * width + column * BLOCK), _N(width))
-                result[0, row, column], result[0, row, column + 1] = a * share, b * share
-                result[1, row, column], result[1, row, column + 1] = c * share, d * share
-            column = (width - 1) // EIGHT * 2
-        for x in range(column, columns):
+        y = row * BLOCK
+        pairs = (width - 1) // EIGHT if y + BLOCK < height else 0
+        for pair in range(pairs):
+            x = 2 * pair
+            a, b, c, d = measured(own, before, after, _N(y * width + pair * EIGHT), _N(width))
+            result[0, row, x], result[0, row, x + 1] = a * share, b * share
+            result[1, row, x], result[1, row, x + 1] = c * share, d * share
+        for x in range(2 * pairs, columns):
             _measure_end(planes, row, x, half, result)
 
 

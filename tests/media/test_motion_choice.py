@@ -69,6 +69,6 @@ def test_a_border_within_a_block_is_found() -> None:
     vectors[:, 4:, 0] = 6
     result = np.full((8, 16, 2), 9, np.float32)
     choose(*flat, int(levels[0, 1]), (32, 64), vectors, result)
-    # Of the blocks that larger ones of both kinds are around, one shows what is still, one what moves.
+    # Both blocks between what is still and what moves move, also the one in a larger block that is still.
     assert (result[:, 7, 0] == 6).all() and (result[:, 8, 0] == 6).all()
     assert (result[:, 7:9, 1] == 0).all() and (result[:, :7] == 9).all() and (result[:, 9:] == 9).all()
