@@ -13,6 +13,7 @@ from llvmlite import ir
 EIGHT = 8
 
 VECTOR = ir.VectorType(ir.FloatType(), EIGHT)
+_HALF = ir.VectorType(ir.FloatType(), EIGHT // 2)
 WHOLE = ir.IntType(64)
 
 _LANE = ir.IntType(32)
@@ -32,12 +33,29 @@ class Lines:
         found.align = 4
         return found
 
-    def store(self, vector: Any, line: int) -> None:
-        self._builder.store(vector, self._place(line, 0)).align = 4
+    def joined(self, first: int, second: int, right: int = 0) -> Any:
+        """Numbers of two lines, half a vector of each."""
+        halves = []
+        for line in (first, second):
+            place = self._builder.bitcast(self._number(line, right), _HALF.as_pointer())
+            halves.append(self._builder.load(place))
+            halves[-1].align = 4
+        lanes = ir.Constant(ir.VectorType(_LANE, EIGHT), list(range(EIGHT)))
+        return self._builder.shuffle_vector(*halves, lanes)
+
+    def everywhere(self, line: int, right: int = 0) -> Any:
+        """One number of a line, as often as there is room."""
+        return Arithmetic(self._builder).everywhere(self._builder.load(self._number(line, right)))
+
+    def store(self, vector: Any, line: int, right: int = 0) -> None:
+        self._builder.store(vector, self._place(line, right)).align = 4
 
     def _place(self, line: int, right: int) -> Any:
+        return self._builder.bitcast(self._number(line, right), VECTOR.as_pointer())
+
+    def _number(self, line: int, right: int) -> Any:
         off = self._builder.add(self._builder.mul(self._length, WHOLE(line)), WHOLE(right))
-        return self._builder.bitcast(self._builder.gep(self._begin, [off]), VECTOR.as_pointer())
+        return self._builder.gep(self._begin, [off])
 
 
 class Arithmetic:

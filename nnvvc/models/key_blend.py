@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from nnvvc.models import key_blend_loops as loops
 from nnvvc.models.filters import ConditionalConv, ResidualConv
-from nnvvc.models.key_blend_kernel import PAIRS, REACH, SEEN, WEIGHED
+from nnvvc.models.key_blend_kernel import BEFORE, LINE, PAIRS, REACH, SEEN, WEIGHED
+from nnvvc.models.pointwise import multiplied, plain
 from nnvvc.models.restoration import (
     BLENDED,
     CHROMA_CLIPS,
@@ -28,7 +29,6 @@ from nnvvc.models.restoration import (
     beside,
     blended,
     condition,
-    of_samples,
     quantiser_step,
 )
 from nnvvc.models.saved import Card
@@ -50,7 +50,9 @@ LARGEST_DETAIL = 12.0
 WEIGHTS = len(CLIPS) * KEYS
 """Of key pictures in each block, for luma; and as many for chroma."""
 
-SAID = WEIGHTS + WEIGHED + BLENDED**2
+assert WEIGHTS == BEFORE
+
+SAID = BEFORE + WEIGHED + BLENDED**2
 """What the network says of each block, see `KeyBlend.said`."""
 
 PAIR_CLIP = 1.0
@@ -113,29 +115,25 @@ def seen(luma: Tensor, step: Tensor) -> Tensor:
     return result.permute(0, 3, 1, 2)
 
 
-def changed(luma: Tensor, weights: Tensor, residual: Tensor, step: Tensor) -> Tensor:
-    """What is added to luma, (N, 1, H, W): what `weights` weigh, and the residual.
+def changed(luma: Tensor, said: Tensor, step: Tensor) -> Tensor:
+    """What is added to luma, (N, 1, H, W): what weights weigh, and the residual, in OUTPUT_UNIT steps.
 
-    luma: (N, 1 + KEYS, H, W). weights: (N, WEIGHED, blocks, blocks). residual: (N, 16, blocks, blocks),
-    in OUTPUT_UNIT steps.
+    luma: (N, 1 + KEYS, H, W). said: (N, SAID or more, blocks, blocks), see `KeyBlend.said`.
     """
     height, width = luma.shape[2:]
-    if luma.device.type == "cpu" and not (weights.requires_grad or residual.requires_grad):
+    if plain(luma, said):
+        missing, lines = LINE - said.shape[1], said.permute(0, 2, 3, 1)
+        lines = (F.pad(lines, (0, missing)) if missing else lines).contiguous()
         result = torch.empty(len(luma), 1, height, width)
         for i, size in enumerate(step.flatten().numpy()):
-            loops.blend(
-                luma[i].numpy(),
-                np.ascontiguousarray(weights[i].numpy()),
-                np.ascontiguousarray(residual[i].numpy()),
-                np.float32(OUTPUT_UNIT * size),
-                np.array((*CLIPS, PAIR_CLIP), np.float32) * size,
-                result[i, 0].numpy(),
-            )
+            unit, bounds = np.float32(OUTPUT_UNIT * size), np.array((*CLIPS, PAIR_CLIP), np.float32) * size
+            loops.blend(luma[i].numpy(), lines[i].numpy(), unit, bounds, result[i, 0].numpy())
         return result
     with torch.no_grad():
         apart = luma[:, 1:] - luma[:, :1]
         clipped = [within(apart, c * step) for c in CLIPS]
         basis = torch.cat((*clipped, agreed(clipped[1]), pairs(luma[:, :1], step)), 1)
+    weights, residual = said[:, BEFORE : BEFORE + WEIGHED], said[:, BEFORE + WEIGHED : SAID]
     spread = weights.repeat_interleave(BLENDED, 2).repeat_interleave(BLENDED, 3)[..., :height, :width]
     own = F.pixel_shuffle(residual, BLENDED)[..., :height, :width]
     return own * (OUTPUT_UNIT * step) + (basis * spread).sum(1, keepdim=True)
@@ -198,46 +196,32 @@ class KeyBlend(nn.Module):
         step = quantiser_step(key_qp)[:, None, None, None]
         given = torch.cat((condition(key_qp, layers[:, 0]), beside(layers[:, 1:])), 1)
         said = self.said(seen(luma, step), given).float()
-        weights, residual = said[:, : SAID - BLENDED**2], said[:, SAID - BLENDED**2 :]
-        change = changed(luma, weights[:, WEIGHTS:], residual, step)
+        change = changed(luma, said, step)
         pairs = chroma.reshape(len(chroma), 1 + KEYS, 2, *chroma.shape[2:])
-        chroma = blended(pairs, chroma[:, :2], weights[:, :WEIGHTS], step, CHROMA_CLIPS, BLENDED // 2)
+        chroma = blended(pairs, chroma[:, :2], said[:, :WEIGHTS], step, CHROMA_CLIPS, BLENDED // 2)
         if not self.training and not self.taps.idle:
             change.add_(self.taps(luma, change, step, layers[:, 0]))
         return change.add_(luma[:, :1]), chroma
 
     def said(self, planes: Tensor, given: Tensor) -> Tensor:
-        """(N, SAID, H / 4, W / 4), for each block: weights of neighbours, WEIGHTS for chroma and as many for
-        luma; one of what they agree on; those of PAIRS; and what is added to its 16 samples.
+        """(N, SAID or more, H / 4, W / 4), for each block: weights of neighbours, WEIGHTS for chroma and as
+        many for luma; one of what they agree on; those of PAIRS; and what is added to its 16 samples.
         """
-        if len(planes) == 1:
-            entered = of_samples(self.enter.conv, planes, self.enter.whole_bias(given)[0])
-        else:
-            entered = self.enter(planes, given)
-        x0 = self._active(entered)
-        x1 = self._active(self.down(x0, given))
+        x0 = self._of_samples(self.enter, planes, given, self.config.leak)[:, : self.config.widths[0]]
+        x1 = F.leaky_relu(self.down(x0, given), self.config.leak, inplace=True)
         for layer in self.deep:
             x1 = layer(x1)
         y0 = self.up(x1, given, x0)
         for layer in self.convs:
             y0 = layer(y0)
-        return _planes(self.head, y0, given)
+        return self._of_samples(self.head, y0, given)
 
-    def _active(self, x: Tensor) -> Tensor:
-        return F.leaky_relu(x, self.config.leak, inplace=True)
-
-
-def _planes(layer: ConditionalConv, x: Tensor, given: Tensor) -> Tensor:
-    """What a convolution of single samples makes of what has channels last, as planes: a product of matrices
-    that are not moved.
-    """
-    if len(x) > 1:
-        several: Tensor = layer(x, given)
-        return several
-    weight = layer.conv.weight.flatten(1)
-    values = x[0].permute(1, 2, 0).flatten(0, 1)
-    found = torch.addmm(layer.whole_bias(given).T, weight, values.T)
-    return found.view(1, len(weight), *x.shape[2:])
+    def _of_samples(self, layer: ConditionalConv, x: Tensor, given: Tensor, leak: float = 1.0) -> Tensor:
+        """Activated; and maybe some outputs more."""
+        if len(x) == 1 and plain(x, *layer.parameters()):
+            return multiplied(x, layer.conv.weight, layer.whole_bias(given)[0], leak)
+        found: Tensor = layer(x, given)
+        return F.leaky_relu(found, leak, inplace=True) if leak < 1 else found
 
 
 def kmac_per_pixel(config: KeyBlendConfig) -> float:

@@ -28,6 +28,14 @@ WEIGHED = 5 + len(PAIRS)
 on, and of pairs.
 """
 
+BEFORE = 4
+"""Numbers that are said of each block before these; after them there is what is added to each sample."""
+
+LINE = 32
+"""Numbers of each block, with some that say nothing: EIGHT divides it."""
+
+assert BEFORE + WEIGHED + SIDE * SIDE <= LINE
+
 _TWO: Any = types.UniTuple(types.float32, 2)  # type: ignore[no-untyped-call]
 
 _LEFT, _RIGHT = range(SIDE), range(SIDE, EIGHT)
@@ -95,10 +103,9 @@ def _blend(
     after: Any,
     at: Any,
     line: Any,
-    weights: Any,
+    said: Any,
     begin: Any,
-    length: Any,
-    bounds: Any,
+    numbers: Any,
     result: Any,
     to: Any,
     wide: Any,
@@ -106,17 +113,22 @@ def _blend(
     """What is added to the samples of both, to `result`, from `to` on, with lines of `wide`.
 
     own, before, after: with lines of `line`; from `at` on, REACH lines above and samples to the left of the
-    first one. weights: from `begin` on, with lines of `length`: WEIGHED, of each sample in a row; then what
-    is added to each row besides. bounds: a tuple: what differences are held within, narrowly and widely, and
-    what those to pairs are.
+    first one. said: from `begin` on, two LINEs. numbers: a tuple: what differences are held within, narrowly
+    and widely, and what those to pairs are; and the unit of what is added.
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kinds, do = signature.args, Arithmetic(builder)
         planes = [Lines(context, builder, kinds[k], args[k], args[3], args[4]) for k in range(3)]
-        shares = Lines(context, builder, kinds[5], args[5], args[6], args[7])
-        results = Lines(context, builder, kinds[9], args[9], args[10], args[11])
-        narrow, wide, most = do.each(args[8], 3)
+        both = Lines(context, builder, kinds[5], args[5], args[6], WHOLE(LINE))
+        results = Lines(context, builder, kinds[8], args[8], args[9], args[10])
+        narrow, wide, most, unit = do.each(args[7], 4)
+        # Four numbers of each block.
+        halves = {k: both.joined(0, 1, k) for k in range(BEFORE, LINE, SIDE)}
+        weights = []
+        for number in range(BEFORE, BEFORE + WEIGHED):
+            half, lane = halves[number - number % SIDE], number % SIDE
+            weights.append(do.picked(half, half, [lane] * SIDE + [SIDE + lane] * SIDE))
         for row in range(SIDE):
             middle, *others = (plane.load(REACH + row, REACH) for plane in planes)
             apart = [do.minus(other, middle) for other in others]
@@ -127,11 +139,15 @@ def _blend(
                 above = planes[0].load(REACH + row - y, REACH - x)
                 below = planes[0].load(REACH + row + y, REACH + x)
                 parts.append(do.within(do.minus(do.plus(above, below), twice), most))
-            total = do.weighed(parts, [shares.load(number) for number in range(WEIGHED)])
-            results.store(do.plus(total, shares.load(WEIGHED + row)), row)
+            first = BEFORE + WEIGHED + row * SIDE
+            lane, half = first % SIDE, halves[first - first % SIDE]
+            lanes = [n if n < SIDE else n + SIDE for n in range(lane, lane + SIDE)]
+            more = halves.get(first - lane + SIDE, half)
+            added = do.picked(half, more, lanes + [n + SIDE for n in lanes])
+            results.store(do.plus(do.weighed(parts, weights), do.times(added, unit)), row)
         return context.get_dummy_value()
 
-    kinds = own, before, after, at, line, weights, begin, length, bounds, result, to, wide
+    kinds = own, before, after, at, line, said, begin, numbers, result, to, wide
     return types.void(*kinds), generate
 
 

@@ -8,8 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from nnvvc.models.key_blend_kernel import REACH, SEEN, SIDE, WEIGHED, blend_at, look_at
-from nnvvc.models.restoration_loops import four_times
+from nnvvc.models.key_blend_kernel import LINE, REACH, SEEN, SIDE, blend_at, look_at
 from nnvvc.vectors import EIGHT
 
 Array = NDArray[Any]
@@ -96,54 +95,36 @@ def _around(means: Array, scale: Any, most: Any, result: Array) -> None:
 
 
 @njit(fastmath=True, nogil=True, cache=True)
-def blend(luma: Array, weights: Array, residual: Array, unit: Any, bounds: Any, result: Array) -> None:
+def blend(luma: Array, said: Array, unit: Any, bounds: Any, result: Array) -> None:
     """Fills (H, W), float32, with what is added to the picture.
 
-    luma: (3, H, W), float32. weights: (WEIGHED, blocks, blocks), blocks even in number in a row. residual:
-    (16, blocks, blocks), in `unit`. bounds: three, see `key_blend_kernel`.
+    luma: (3, H, W), float32. said: (blocks, blocks, LINE), see `key_blend_kernel`; blocks are even in number
+    in a row. unit: of what is added. bounds: three, of differences.
     """
     height, width = result.shape
-    columns = weights.shape[2]
-    wide = columns * SIDE
-    spread = np.empty((WEIGHED + SIDE, wide), np.float32)
+    columns = said.shape[1]
     own, before, after = luma[0].reshape(-1), luma[1].reshape(-1), luma[2].reshape(-1)
     # What two blocks look at, where it reaches past the picture, and what is added to them.
     edge, part = np.empty((3, SIDE + 2 * REACH, 2 * EIGHT), np.float32), np.empty((SIDE, EIGHT), np.float32)
     first, second, third = edge[0].reshape(-1), edge[1].reshape(-1), edge[2].reshape(-1)
-    shares, inside, there = spread.reshape(-1), result.reshape(-1), part.reshape(-1)
-    length, limits = _N(wide), (bounds[0], bounds[1], bounds[2])
+    lines, inside, there = said.reshape(-1), result.reshape(-1), part.reshape(-1)
+    numbers = bounds[0], bounds[1], bounds[2], unit
     for row in range(-(-height // SIDE)):
-        for k in range(WEIGHED):
-            four_times(weights[k, row], spread[k])
-        for i in range(SIDE):
-            _beside(residual[SIDE * i : SIDE * (i + 1), row], unit, spread[WEIGHED + i])
         y = SIDE * row
         for pair in range(-(-width // EIGHT)):
             x = EIGHT * pair
-            top, left, begin = y - REACH, x - REACH, _N(x)
+            top, left, begin = y - REACH, x - REACH, _N((row * columns + 2 * pair) * LINE)
             ends = y + SIDE + REACH > height or x + EIGHT + REACH > width
             if top < 0 or left < 0 or ends:
                 _edge(luma, top, left, SIDE + 2 * REACH, EIGHT + 2 * REACH, edge)
-                _blend_at(
-                    first,
-                    second,
-                    third,
-                    _N(0),
-                    _N(2 * EIGHT),
-                    shares,
-                    begin,
-                    length,
-                    limits,
-                    there,
-                    _N(0),
-                    _N(EIGHT),
-                )
+                at, to, line = _N(0), _N(0), _N(2 * EIGHT)
+                _blend_at(first, second, third, at, line, lines, begin, numbers, there, to, _N(EIGHT))
                 for i in range(min(SIDE, height - y)):
                     for j in range(min(EIGHT, width - x)):
                         result[y + i, x + j] = part[i, j]
             else:
                 at, to, line = _N(top * width + left), _N(y * width + x), _N(width)
-                _blend_at(own, before, after, at, line, shares, begin, length, limits, inside, to, line)
+                _blend_at(own, before, after, at, line, lines, begin, numbers, inside, to, line)
 
 
 @njit(nogil=True, cache=True)
@@ -153,22 +134,12 @@ def _blend_at(
     after: Array,
     at: Any,
     line: Any,
-    weights: Array,
+    said: Array,
     begin: Any,
-    length: Any,
-    bounds: Any,
+    numbers: Any,
     result: Array,
     to: Any,
     wide: Any,
 ) -> None:
     """Apart, so that it is compiled once."""
-    blend_at(own, before, after, at, line, weights, begin, length, bounds, result, to, wide)
-
-
-@njit(fastmath=True, nogil=True, cache=True)
-def _beside(phases: Array, unit: Any, result: Array) -> None:
-    """Numbers of four rows, one after the other, times `unit`."""
-    a, b, c, d = phases[0], phases[1], phases[2], phases[3]
-    for x in range(len(a)):
-        result[4 * x], result[4 * x + 1] = a[x] * unit, b[x] * unit
-        result[4 * x + 2], result[4 * x + 3] = c[x] * unit, d[x] * unit
+    blend_at(own, before, after, at, line, said, begin, numbers, result, to, wide)

@@ -16,10 +16,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nnvvc.models.filters import ConditionalConv, ResidualBlock, aligned
-from nnvvc.models.restoration_loops import add_enlarged, blend_into, seen_by, shuffled
+from nnvvc.models.pointwise import enlarged, plain
+from nnvvc.models.restoration_loops import blend_into, seen_by, shuffled
 from nnvvc.models.saved import Card
 from nnvvc.models.tap_shapes import CLIPS
 from nnvvc.models.taps import Taps
+from nnvvc.vectors import EIGHT
 
 SURROUNDINGS = 7
 """Side of the square, in samples at half resolution, whose mean is a sample's surroundings."""
@@ -156,11 +158,11 @@ def phases(residual: Tensor, height: int, width: int) -> Tensor:
     return result
 
 
-def of_samples(layer: nn.Conv2d, x: Tensor, bias: Tensor | None = None) -> Tensor:
+def of_samples(layer: nn.Conv2d, x: Tensor) -> Tensor:
     """What a convolution of single samples gives, but for its bias: as a product of matrices, it is fast with
-    one thread too. bias: in its place.
+    one thread too.
     """
-    return F.linear(x.permute(0, 2, 3, 1), layer.weight.flatten(1), bias).permute(0, 3, 1, 2)
+    return F.linear(x.permute(0, 2, 3, 1), layer.weight.flatten(1)).permute(0, 3, 1, 2)
 
 
 class EnlargingConv(ConditionalConv):
@@ -177,29 +179,18 @@ class EnlargingConv(ConditionalConv):
         have channels last where they are to be fast.
         """
         count, outputs, height, width = skip.shape
+        bias, weight = self.whole_bias(given), self.conv.weight
+        if count == 1 and outputs % EIGHT == 0 and plain(x, skip, *self.parameters()):
+            return enlarged(x, weight, bias[0], skip.contiguous(memory_format=torch.channels_last), self.leak)
         # Samples beside each other last but for channels, so that whole rows of these are added.
-        weight = self.conv.weight.reshape(outputs, 4, -1).transpose(0, 1).flatten(0, 1)
-        bias = self.whole_bias(given).reshape(count, outputs, 4).transpose(1, 2)
+        weight = weight.reshape(outputs, 4, -1).transpose(0, 1).flatten(0, 1)
         shape = count, height // 2, width // 2, 2, 2, outputs
-        if count == 1:
-            parts = F.linear(x.permute(0, 2, 3, 1), weight, bias.flatten())
-        else:
-            parts = F.linear(x.permute(0, 2, 3, 1), weight).reshape(shape)
-            parts = parts + bias.reshape(count, 1, 1, 2, 2, outputs)
+        parts = F.linear(x.permute(0, 2, 3, 1), weight).reshape(shape)
+        parts = parts + bias.reshape(count, outputs, 4).transpose(1, 2).reshape(count, 1, 1, 2, 2, outputs)
         places = skip.permute(0, 2, 3, 1)
-        if count == 1 and _is_plain(parts) and _is_plain(places):
-            more = parts.numpy().reshape(height // 2, width // 2, 2, 2 * outputs)
-            add_enlarged(more, places.numpy().reshape(height, width * outputs), np.float32(self.leak))
-            return skip
-        parts = parts.reshape(shape).transpose(2, 3)
+        parts = parts.transpose(2, 3)
         total = (places.reshape(parts.shape) + parts).reshape(count, height, width, outputs)
         return F.leaky_relu(total.permute(0, 3, 1, 2), self.leak, inplace=True)
-
-
-def _is_plain(values: Tensor) -> bool:
-    """Whether loops may work in its place."""
-    here = values.device.type == "cpu" and values.dtype == torch.float32
-    return here and values.is_contiguous() and not values.requires_grad
 
 
 class RestorationFilter(nn.Module):

@@ -32,22 +32,6 @@ def seen_by(
 
 
 @njit(fastmath=True, nogil=True, cache=True)
-def add_enlarged(parts: Array, result: Array, leak: Any) -> None:
-    """Adds parts, (H, W, 2, 2 * C), to where they belong in (2 * H, 2 * W * C): of each sample four, rows
-    first, at twice the size, channels last. Multiplies by `leak`, 0..1, what is below zero then.
-    """
-    rows, columns, _, length = parts.shape
-    for y in range(rows):
-        for i in range(2):
-            line = result[2 * y + i]
-            for x in range(columns):
-                more, out = parts[y, x, i], line[x * length : (x + 1) * length]
-                for k in range(length):
-                    value = out[k] + more[k]
-                    out[k] = max(value, value * leak)
-
-
-@njit(fastmath=True, nogil=True, cache=True)
 def _sums(luma: Array, chroma: Array, reach: int, sums: Array) -> None:
     """Of the samples along the row, up to `reach` away; luma's are means of four."""
     _, rows, columns = chroma.shape
@@ -132,8 +116,8 @@ def blend_into(
     blocks, blocks), float32. clips: two, in steps. side: of blocks, 2 or 4.
     """
     narrow, wide = np.array(clips, np.float32) * np.float32(step)
-    # Arrays that are not contiguous have loops of their own, which are slow.
-    _blend(np.ascontiguousarray(planes), np.ascontiguousarray(weights), narrow, wide, side, result)
+    # Planes that are not contiguous have loops of their own, which are slow. Weights are read once.
+    _blend(np.ascontiguousarray(planes), weights, narrow, wide, side, result)
 
 
 @njit(fastmath=True, nogil=True, cache=True)
@@ -144,7 +128,7 @@ def _blend(planes: Array, weights: Array, narrow: Any, wide: Any, side: int, res
     for block_row in range(min(rows, -(-height // side))):
         for k in range(len(weights)):
             if side == 4:
-                four_times(weights[k, block_row], spread[k])
+                _four_times(weights[k, block_row], spread[k])
             else:
                 _twice(weights[k, block_row], spread[k])
         for y in range(block_row * side, min(height, (block_row + 1) * side)):
@@ -160,7 +144,7 @@ def _blend(planes: Array, weights: Array, narrow: Any, wide: Any, side: int, res
 
 
 @njit(fastmath=True, nogil=True, cache=True)
-def four_times(values: Array, result: Array) -> None:
+def _four_times(values: Array, result: Array) -> None:
     """Each value for four samples of a row."""
     for i in range(len(values)):
         value = values[i]

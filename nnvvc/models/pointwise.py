@@ -1,0 +1,208 @@
+"""Convolutions of single samples with channels last, as products of matrices: bias, what is there already and
+activation belong to the same pass, and what is small takes as long as its multiplications do.
+
+Weights are (1 + inputs, outputs), float32: biases, then a line for each input.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numba import njit
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nnvvc.vectors import EIGHT, VECTOR, WHOLE, Arithmetic, Lines
+
+Array = NDArray[Any]
+
+_N = np.uintp
+
+
+def _products(places: int, vectors: int) -> Any:
+    """Of `places` samples, and `vectors` times EIGHT outputs: what is added up stays in registers."""
+
+    def tile(
+        typing: Any,
+        values: Any,
+        at: Any,
+        inputs: Any,
+        weights: Any,
+        begin: Any,
+        length: Any,
+        result: Any,
+        to: Any,
+        wide: Any,
+        more: Any,
+        leak: Any,
+    ) -> Any:
+        """values: lines of `inputs`, from `at` on. weights: from `begin` on, with lines of `length`. result:
+        from `to` on, with lines of `wide`. more: whether what is there is added. leak: what is below zero is
+        multiplied by.
+        """
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            kinds, do = signature.args, Arithmetic(builder)
+            results = Lines(context, builder, kinds[6], args[6], args[7], args[8])
+            biases = Lines(context, builder, kinds[3], args[3], args[4], args[5])
+            each = [(place, part) for place in range(places) for part in range(vectors)]
+            totals = {at: _kept(builder) for at in each}
+            for (_, part), total in totals.items():
+                builder.store(biases.load(0, part * EIGHT), total)
+            with builder.if_then(args[9]):
+                for (place, part), total in totals.items():
+                    there = results.load(place, part * EIGHT)
+                    builder.store(do.plus(builder.load(total), there), total)
+            with cgutils.for_range(builder, args[2]) as loop:
+                number = builder.add(args[1], loop.index)
+                line = builder.add(args[4], builder.mul(args[5], builder.add(loop.index, WHOLE(1))))
+                given = Lines(context, builder, kinds[0], args[0], number, args[2])
+                shares = Lines(context, builder, kinds[3], args[3], line, args[5])
+                share = [shares.load(0, part * EIGHT) for part in range(vectors)]
+                for place in range(places):
+                    value = given.everywhere(place)
+                    for part in range(vectors):
+                        total = totals[place, part]
+                        builder.store(do.plus(builder.load(total), do.times(value, share[part])), total)
+            slope = do.everywhere(args[10])
+            for (place, part), total in totals.items():
+                found = builder.load(total)
+                results.store(do.most(found, do.times(found, slope)), place, part * EIGHT)
+            return context.get_dummy_value()
+
+        kinds = values, at, inputs, weights, begin, length, result, to, wide, more, leak
+        return types.void(*kinds), generate
+
+    return intrinsic(tile)
+
+
+def _kept(builder: Any) -> Any:
+    return cgutils.alloca_once(builder, VECTOR)  # type: ignore[no-untyped-call]
+
+
+# As many sums as there are registers for, and two or three lines of weights for all of them.
+_four_by_three: Any = _products(4, 3)
+_six_by_two: Any = _products(6, 2)
+_one_by_one: Any = _products(1, 1)
+
+
+@njit(nogil=True, cache=True)
+def _line(
+    values: Array,
+    at: int,
+    samples: int,
+    inputs: int,
+    weights: Array,
+    begin: int,
+    outputs: int,
+    length: int,
+    result: Array,
+    to: int,
+    wide: int,
+    more: bool,
+    leak: Any,
+) -> None:
+    """As a tile, for any number of samples, and of outputs that EIGHT divides."""
+    vectors = 3 if outputs % (3 * EIGHT) == 0 else 2 if outputs % (2 * EIGHT) == 0 else 1
+    places = 4 if vectors == 3 else 6 if vectors == 2 else 1
+    rest, lines, each, apart = samples % places, _N(length), _N(inputs), _N(wide)
+    for first in range(0, samples - rest, places):
+        here, there = _N(at + first * inputs), to + first * wide
+        for part in range(0, outputs, vectors * EIGHT):
+            share, out = _N(begin + part), _N(there + part)
+            if vectors == 3:
+                _four_by_three(values, here, each, weights, share, lines, result, out, apart, more, leak)
+            elif vectors == 2:
+                _six_by_two(values, here, each, weights, share, lines, result, out, apart, more, leak)
+            else:
+                _one_by_one(values, here, each, weights, share, lines, result, out, apart, more, leak)
+    for last in range(samples - rest, samples):
+        here, there = _N(at + last * inputs), to + last * wide
+        for part in range(0, outputs, EIGHT):
+            share, out = _N(begin + part), _N(there + part)
+            _one_by_one(values, here, each, weights, share, lines, result, out, apart, more, leak)
+
+
+@njit(nogil=True, cache=True)
+def multiply(values: Array, weights: Array, leak: Any, result: Array) -> None:
+    """Fills (samples, outputs), activated: what is below zero is multiplied by `leak`, 0..1.
+
+    values: (samples, inputs), float32. weights: of outputs that EIGHT divides.
+    """
+    samples, inputs = values.shape
+    outputs = weights.shape[1]
+    flat, shares, out = values.reshape(-1), weights.reshape(-1), result.reshape(-1)
+    _line(flat, 0, samples, inputs, shares, 0, outputs, outputs, out, 0, outputs, False, leak)
+
+
+@njit(nogil=True, cache=True)
+def enlarge(values: Array, weights: Array, leak: Any, result: Array) -> None:
+    """Adds to (2 * H, 2 * W, C), and activates it, four samples for each of (H, W, inputs): those beside each
+    other, then those below. weights: of 4 * C outputs; EIGHT divides C.
+    """
+    rows, columns, inputs = values.shape
+    outputs = result.shape[2]
+    flat, shares, out = values.reshape(-1), weights.reshape(-1), result.reshape(-1)
+    for row in range(rows):
+        for part in range(4):
+            at, to = row * columns * inputs, ((2 * row + part // 2) * 2 * columns + part % 2) * outputs
+            _line(
+                flat,
+                at,
+                columns,
+                inputs,
+                shares,
+                part * outputs,
+                outputs,
+                4 * outputs,
+                out,
+                to,
+                2 * outputs,
+                True,
+                leak,
+            )
+
+
+def plain(*tensors: Tensor) -> bool:
+    """Whether loops may have them: float32, on the CPU, without gradients."""
+    learned = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+    return not learned and all(t.device.type == "cpu" and t.dtype == torch.float32 for t in tensors)
+
+
+def multiplied(x: Tensor, weight: Tensor, bias: Tensor, leak: float = 1.0) -> Tensor:
+    """(1, outputs, H, W), channels last, activated: what is below zero is multiplied by `leak`. There are
+    more outputs, of zeros, where EIGHT does not divide what `weight`, (outputs, inputs, 1, 1), has. All
+    `plain`.
+
+    x: (1, inputs, H, W). bias: (outputs,).
+    """
+    _, inputs, height, width = x.shape
+    shares = _shares(weight.detach().flatten(1), bias.detach())
+    result = torch.empty(1, height, width, shares.shape[1])
+    values = x.permute(0, 2, 3, 1).contiguous().numpy().reshape(-1, inputs)
+    multiply(values, shares, np.float32(leak), result.numpy().reshape(-1, shares.shape[1]))
+    return result.permute(0, 3, 1, 2)
+
+
+def enlarged(x: Tensor, weight: Tensor, bias: Tensor, skip: Tensor, leak: float) -> Tensor:
+    """`skip`, (1, C, 2 * H, 2 * W), channels last, with what `pixel_shuffle` makes of the products added in
+    its place, activated. EIGHT divides C. All `plain`.
+
+    x: (1, inputs, H, W). weight: (4 * C, inputs, 1, 1). bias: (4 * C,).
+    """
+    outputs = skip.shape[1]
+    # Samples beside each other last but for channels.
+    by_place = weight.detach().reshape(outputs, 4, -1).transpose(0, 1).flatten(0, 1)
+    shares = _shares(by_place, bias.detach().reshape(outputs, 4).T.flatten())
+    values, places = x.permute(0, 2, 3, 1).contiguous(), skip.permute(0, 2, 3, 1)
+    enlarge(values[0].numpy(), shares, np.float32(leak), places[0].numpy())
+    return skip
+
+
+def _shares(weight: Tensor, bias: Tensor) -> Array:
+    """Weights as loops have them. weight: (outputs, inputs). bias: (outputs,)."""
+    found: Array = F.pad(torch.cat((bias[None], weight.T)), (0, -len(bias) % EIGHT)).numpy()
+    return found
