@@ -11,7 +11,7 @@ from nnvvc.adapt.descent import Values
 from nnvvc.adapt.quantise import Integers, Quadratic, Vector, rounded
 from nnvvc.adapt.samples import Sample, errors_of
 from nnvvc.models.adaptable import GRID_TAPS, TAPS, Adaptable
-from nnvvc.models.people import PeopleNetwork
+from nnvvc.models.people import PeopleNetwork, settled
 from nnvvc.models.restoration import quantiser_step
 from nnvvc.models.tap_shapes import ALONG, CLASSES, GRID, LAYERS, SETS
 from nnvvc.models.taps import classes, grid_basis
@@ -72,12 +72,12 @@ def solved(
     values = start.copy()
     values[places] = -base
     model = adaptable.applied(torch.from_numpy(values))
-    qp = torch.tensor([float(key_qp)])
+    apply, qp = settled(model), torch.tensor([float(key_qp)])
     step = quantiser_step(qp)[:, None, None, None]
     every = -(-sum(sample.wanted.numel() for sample in samples) // LOOKED_AT)
     equations = NormalEquations(taps.count, every)
     for sample in samples:
-        filtered, _ = model(sample.luma, sample.chroma, qp, torch.tensor([sample.layers]))
+        filtered, _ = apply(sample.luma, sample.chroma, qp, torch.tensor([sample.layers]))
         equations.add(model, sample, filtered, step)
     loss = equations.loss().from_here(base.astype(np.float64))
     ridge = np.repeat((COMMON_RIDGE, RIDGE), (taps.count, len(loss.against) - taps.count))

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 
 from nnvvc.codecs import filtering, plane_loops
 from nnvvc.media.colour import levels
@@ -19,13 +21,18 @@ filter that sees a picture's neighbours, theirs follow in the second dimension.
 
 def to_tensors(picture: Picture, cropped: PictureFormat) -> Planes:
     """Of a 4:2:0 picture of any depth, cropped to the size of `cropped`, whose range it has."""
-    planes = cropped_planes(picture, cropped)
-    luma, chroma = torch.empty(1, 1, *planes[0].shape), torch.empty(1, 2, *planes[1].shape)
+    shapes = cropped.plane_shapes
+    luma, chroma = np.empty((1, 1, *shapes[0]), np.float32), np.empty((1, 2, *shapes[1]), np.float32)
+    fill(picture, cropped, (luma[0, 0], *chroma[0]))
+    return torch.from_numpy(luma), torch.from_numpy(chroma)
+
+
+def fill(picture: Picture, cropped: PictureFormat, results: Sequence[NDArray[np.float32]]) -> None:
+    """The same, plane by plane, to `results`."""
     scales = plane_levels(replace(cropped, bit_depth=picture.format.bit_depth))
-    results = luma[0, 0].numpy(), *chroma[0].numpy()
+    planes = cropped_planes(picture, cropped)
     for plane, (offset, gain), result in zip(planes, scales, results, strict=True):
         plane_loops.scaled(plane, np.float32(offset), np.float32(1 / gain), result)
-    return luma, chroma
 
 
 def cropped_planes(picture: Picture, cropped: PictureFormat) -> list[Plane]:
@@ -102,10 +109,11 @@ def _resized(planes: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     return F.interpolate(planes, size, mode="bicubic", antialias=True, align_corners=False)
 
 
-def plane_levels(fmt: PictureFormat) -> list[tuple[float, float]]:
+@lru_cache(maxsize=16)
+def plane_levels(fmt: PictureFormat) -> tuple[tuple[float, float], ...]:
     """Of luma and both chroma planes: the sample that is 0 in `Planes`, and how many are 1 from there (H.273
     equations 20 to 31).
     """
     middle = float(1 << (fmt.bit_depth - 1))
     offset, luma_gain, chroma_gain = levels(fmt.bit_depth, fmt.full_range)
-    return [(offset, luma_gain), (middle, chroma_gain), (middle, chroma_gain)]
+    return (offset, luma_gain), (middle, chroma_gain), (middle, chroma_gain)

@@ -9,9 +9,10 @@ from collections import OrderedDict
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
-from nnvvc.codecs.filter_planes import Planes, cropped_planes, plane_levels, to_tensors
+from nnvvc.codecs.filter_planes import Planes, cropped_planes, fill, plane_levels
 from nnvvc.codecs.output_order import PictureFacts
 from nnvvc.media.motion import MOTION_DEPTH, Sight, Vectors
 from nnvvc.models.tap_shapes import DISTANCES
@@ -187,15 +188,15 @@ def planes_among(found: Placed, sights: Sights, neighbours: int) -> Planes:
     own again where there is none: luma (1, 1 + neighbours, H, W), chroma (1, 2 * (1 + neighbours), H / 2,
     W / 2).
     """
-    own = to_tensors(found.picture, sights.cropped)
-    luma, chroma = (torch.empty(1, (1 + neighbours) * planes.shape[1], *planes.shape[2:]) for planes in own)
-    luma[:, :1], chroma[:, :2] = own
+    shapes = sights.cropped.plane_shapes
+    luma = np.empty((1 + neighbours, *shapes[0]), np.float32)
+    chroma = np.empty((1 + neighbours, 2, *shapes[1]), np.float32)
+    fill(found.picture, sights.cropped, (luma[0], *chroma[0]))
     levels = plane_levels(replace(sights.cropped, bit_depth=MOTION_DEPTH))
     for number, one in enumerate(beside(found, sights, neighbours), 1):
-        planes = luma[:, number], chroma[:, 2 * number : 2 * number + 2]
         if one is None:
-            planes[0][:], planes[1][:] = own[0][:, 0], own[1]
+            luma[number], chroma[number] = luma[0], chroma[0]
         else:
             sight, vectors = one
-            sight.move(vectors, [*planes[0].numpy(), *planes[1][0].numpy()], levels)
-    return luma, chroma
+            sight.move(vectors, (luma[number], *chroma[number]), levels)
+    return torch.from_numpy(luma)[None], torch.from_numpy(chroma).flatten(0, 1)[None]

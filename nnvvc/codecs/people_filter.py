@@ -17,9 +17,8 @@ from nnvvc.media.colour import levels
 from nnvvc.models.adaptable import Adaptable
 from nnvvc.models.exact_restoration import load_exact
 from nnvvc.models.filters import ALIGNMENT
-from nnvvc.models.people import PeopleNetwork, load_people
+from nnvvc.models.people import PeopleNetwork, Settled, load_people, settled
 from nnvvc.models.precision import reduced_precision
-from nnvvc.models.quantised import fastest
 from nnvvc.models.registry import FILTER_IMAGE, reference, weights_of
 from nnvvc.models.threads import lone_threads
 from nnvvc.picture import Chroma, Picture, PictureFormat
@@ -77,16 +76,15 @@ class PeopleFilter:
     def _unfiltered(self, picture: Picture) -> Picture:
         return to_picture(*to_tensors(picture, self._decoded), self.target)
 
-    def _filtered(self, found: Placed, model: PeopleNetwork, off: BlockMap | None) -> Picture:
+    def _filtered(self, found: Placed, model: Settled, off: BlockMap | None) -> Picture:
         count = model.neighbours
         planes, layers = planes_among(found, self._sights, count), found.layers_of(count)
         return to_picture(*filtered_planes(model, planes, self._key_qp, layers, off), self.target)
 
 
-def ready(adaptable: Adaptable[PeopleNetwork], change: Change | None) -> PeopleNetwork:
-    """The filter with a change, in the form that is fastest here."""
-    model = adaptable.model if change is None else changed(adaptable, change)
-    return fastest(model, model.precise)
+def ready(adaptable: Adaptable[PeopleNetwork], change: Change | None) -> Settled:
+    """The filter with a change."""
+    return settled(adaptable.model if change is None else changed(adaptable, change))
 
 
 def filtered_pictures(
@@ -140,7 +138,7 @@ def _even(size: int) -> int:
 
 @torch.inference_mode()
 def filtered_planes(
-    model: PeopleNetwork,
+    model: PeopleNetwork | Settled,
     planes: Planes,
     key_qp: torch.Tensor,
     layers: Sequence[int],
@@ -154,9 +152,9 @@ def filtered_planes(
         return plain
     given = torch.tensor([layers])
 
-    def apply(*part: torch.Tensor) -> list[Planes]:
+    def apply(luma: torch.Tensor, chroma: torch.Tensor) -> list[Planes]:
         with reduced_precision():
-            return [model(*part, key_qp, given)]
+            return [model(luma, chroma, key_qp, given)]
 
     (result,) = in_tiles(planes, 1, 1, apply, (model.tile, model.tile))
     if off is not None:

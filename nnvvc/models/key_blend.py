@@ -17,8 +17,7 @@ from torch import Tensor, nn
 
 from nnvvc.models import key_blend_loops as loops
 from nnvvc.models.filters import ConditionalConv, ResidualConv
-from nnvvc.models.key_blend_kernel import BEFORE, LINE, PAIRS, REACH, SEEN, WEIGHED
-from nnvvc.models.pointwise import multiplied, plain
+from nnvvc.models.key_blend_kernel import BEFORE, PAIRS, REACH, SEEN, WEIGHED
 from nnvvc.models.restoration import (
     BLENDED,
     CHROMA_CLIPS,
@@ -108,8 +107,9 @@ def seen(luma: Tensor, step: Tensor) -> Tensor:
     blocks = (-(-side // ALIGNMENT) * ALIGNMENT // BLENDED for side in (height, width))
     result = torch.empty(count, *blocks, SEEN)
     with torch.no_grad():
+        # Loops are fast where rows follow each other.
         for planes, scale, out in zip(
-            luma.numpy(), (1 / step).flatten().numpy(), result.numpy(), strict=True
+            luma.contiguous().numpy(), (1 / step).flatten().numpy(), result.numpy(), strict=True
         ):
             loops.look(planes, scale, np.float32(LARGEST_DETAIL), np.float32(LARGEST_DIFFERENCE), out)
     return result.permute(0, 3, 1, 2)
@@ -118,22 +118,14 @@ def seen(luma: Tensor, step: Tensor) -> Tensor:
 def changed(luma: Tensor, said: Tensor, step: Tensor) -> Tensor:
     """What is added to luma, (N, 1, H, W): what weights weigh, and the residual, in OUTPUT_UNIT steps.
 
-    luma: (N, 1 + KEYS, H, W). said: (N, SAID or more, blocks, blocks), see `KeyBlend.said`.
+    luma: (N, 1 + KEYS, H, W). said: (N, SAID, blocks, blocks), see `KeyBlend.said`.
     """
     height, width = luma.shape[2:]
-    if plain(luma, said):
-        missing, lines = LINE - said.shape[1], said.permute(0, 2, 3, 1)
-        lines = (F.pad(lines, (0, missing)) if missing else lines).contiguous()
-        result = torch.empty(len(luma), 1, height, width)
-        for i, size in enumerate(step.flatten().numpy()):
-            unit, bounds = np.float32(OUTPUT_UNIT * size), np.array((*CLIPS, PAIR_CLIP), np.float32) * size
-            loops.blend(luma[i].numpy(), lines[i].numpy(), unit, bounds, result[i, 0].numpy())
-        return result
     with torch.no_grad():
         apart = luma[:, 1:] - luma[:, :1]
         clipped = [within(apart, c * step) for c in CLIPS]
         basis = torch.cat((*clipped, agreed(clipped[1]), pairs(luma[:, :1], step)), 1)
-    weights, residual = said[:, BEFORE : BEFORE + WEIGHED], said[:, BEFORE + WEIGHED : SAID]
+    weights, residual = said[:, BEFORE : BEFORE + WEIGHED], said[:, BEFORE + WEIGHED :]
     spread = weights.repeat_interleave(BLENDED, 2).repeat_interleave(BLENDED, 3)[..., :height, :width]
     own = F.pixel_shuffle(residual, BLENDED)[..., :height, :width]
     return own * (OUTPUT_UNIT * step) + (basis * spread).sum(1, keepdim=True)
@@ -167,7 +159,9 @@ def pairs(luma: Tensor, step: Tensor) -> Tensor:
 
 
 class KeyBlend(nn.Module):
-    """neighbours, tile, precise: as `RestorationFilter` has them."""
+    """neighbours, tile, precise: as `RestorationFilter` has them. One picture at a time is filtered faster by
+    `settled_blend`.
+    """
 
     neighbours = KEYS
     tile = 2304
@@ -191,11 +185,8 @@ class KeyBlend(nn.Module):
 
     def forward(self, luma: Tensor, chroma: Tensor, key_qp: Tensor, layers: Tensor) -> tuple[Tensor, Tensor]:
         """As `RestorationFilter.forward`, of a picture and its KEYS neighbours, with their chroma."""
-        # Loops are fast where rows follow each other.
-        luma = luma.contiguous()
         step = quantiser_step(key_qp)[:, None, None, None]
-        given = torch.cat((condition(key_qp, layers[:, 0]), beside(layers[:, 1:])), 1)
-        said = self.said(seen(luma, step), given).float()
+        said = self.said(seen(luma, step), self.given(key_qp, layers)).float()
         change = changed(luma, said, step)
         pairs = chroma.reshape(len(chroma), 1 + KEYS, 2, *chroma.shape[2:])
         chroma = blended(pairs, chroma[:, :2], said[:, :WEIGHTS], step, CHROMA_CLIPS, BLENDED // 2)
@@ -203,25 +194,26 @@ class KeyBlend(nn.Module):
             change.add_(self.taps(luma, change, step, layers[:, 0]))
         return change.add_(luma[:, :1]), chroma
 
+    def given(self, key_qp: Tensor, layers: Tensor) -> Tensor:
+        """What biases depend on; arguments as for `forward`."""
+        return torch.cat((condition(key_qp, layers[:, 0]), beside(layers[:, 1:])), 1)
+
     def said(self, planes: Tensor, given: Tensor) -> Tensor:
-        """(N, SAID or more, H / 4, W / 4), for each block: weights of neighbours, WEIGHTS for chroma and as
-        many for luma; one of what they agree on; those of PAIRS; and what is added to its 16 samples.
+        """(N, SAID, H / 4, W / 4), for each block: weights of neighbours, WEIGHTS for chroma and as many for
+        luma; one of what they agree on; those of PAIRS; and what is added to its 16 samples.
         """
-        x0 = self._of_samples(self.enter, planes, given, self.config.leak)[:, : self.config.widths[0]]
-        x1 = F.leaky_relu(self.down(x0, given), self.config.leak, inplace=True)
+        x0 = self._active(self.enter(planes, given))
+        x1 = self._active(self.down(x0, given))
         for layer in self.deep:
             x1 = layer(x1)
         y0 = self.up(x1, given, x0)
         for layer in self.convs:
             y0 = layer(y0)
-        return self._of_samples(self.head, y0, given)
+        found: Tensor = self.head(y0, given)
+        return found
 
-    def _of_samples(self, layer: ConditionalConv, x: Tensor, given: Tensor, leak: float = 1.0) -> Tensor:
-        """Activated; and maybe some outputs more."""
-        if len(x) == 1 and plain(x, *layer.parameters()):
-            return multiplied(x, layer.conv.weight, layer.whole_bias(given)[0], leak)
-        found: Tensor = layer(x, given)
-        return F.leaky_relu(found, leak, inplace=True) if leak < 1 else found
+    def _active(self, x: Tensor) -> Tensor:
+        return F.leaky_relu(x, self.config.leak, inplace=True)
 
 
 def kmac_per_pixel(config: KeyBlendConfig) -> float:

@@ -5,10 +5,15 @@ from typing import Any
 
 from nnvvc.models import key_blend, restoration
 from nnvvc.models.key_blend import NETWORK, KeyBlend, KeyBlendConfig
+from nnvvc.models.quantised import fastest
 from nnvvc.models.restoration import RestorationConfig, RestorationFilter
 from nnvvc.models.saved import Card, config_of, load_weights, save_weights
+from nnvvc.models.settled_blend import SettledBlend
 
 PeopleNetwork = RestorationFilter | KeyBlend
+
+Settled = RestorationFilter | SettledBlend
+"""What filters one picture at a time, with weights that stay what they are."""
 
 
 def people_network(card: dict[str, Any]) -> PeopleNetwork:
@@ -35,3 +40,9 @@ def save_people(model: PeopleNetwork, path: Path, facts: Card) -> None:
 def load_people(path: Path) -> PeopleNetwork:
     """The filter that `save_people` wrote, in float32, for inference. Raises UnknownModel."""
     return load_weights(path, people_network)
+
+
+def settled(model: PeopleNetwork) -> Settled:
+    """The filter in the form that is fastest here."""
+    found = fastest(model, model.precise)
+    return SettledBlend(found) if isinstance(found, KeyBlend) else found

@@ -172,37 +172,30 @@ def plain(*tensors: Tensor) -> bool:
     return not learned and all(t.device.type == "cpu" and t.dtype == torch.float32 for t in tensors)
 
 
-def multiplied(x: Tensor, weight: Tensor, bias: Tensor, leak: float = 1.0) -> Tensor:
-    """(1, outputs, H, W), channels last, activated: what is below zero is multiplied by `leak`. There are
-    more outputs, of zeros, where EIGHT does not divide what `weight`, (outputs, inputs, 1, 1), has. All
-    `plain`.
-
-    x: (1, inputs, H, W). bias: (outputs,).
-    """
-    _, inputs, height, width = x.shape
-    shares = _shares(weight.detach().flatten(1), bias.detach())
-    result = torch.empty(1, height, width, shares.shape[1])
-    values = x.permute(0, 2, 3, 1).contiguous().numpy().reshape(-1, inputs)
-    multiply(values, shares, np.float32(leak), result.numpy().reshape(-1, shares.shape[1]))
-    return result.permute(0, 3, 1, 2)
-
-
 def enlarged(x: Tensor, weight: Tensor, bias: Tensor, skip: Tensor, leak: float) -> Tensor:
     """`skip`, (1, C, 2 * H, 2 * W), channels last, with what `pixel_shuffle` makes of the products added in
     its place, activated. EIGHT divides C. All `plain`.
 
     x: (1, inputs, H, W). weight: (4 * C, inputs, 1, 1). bias: (4 * C,).
     """
-    outputs = skip.shape[1]
-    # Samples beside each other last but for channels.
-    by_place = weight.detach().reshape(outputs, 4, -1).transpose(0, 1).flatten(0, 1)
-    shares = _shares(by_place, bias.detach().reshape(outputs, 4).T.flatten())
     values, places = x.permute(0, 2, 3, 1).contiguous(), skip.permute(0, 2, 3, 1)
-    enlarge(values[0].numpy(), shares, np.float32(leak), places[0].numpy())
+    enlarge(values[0].numpy(), lines_of_four(weight, bias), np.float32(leak), places[0].numpy())
     return skip
 
 
-def _shares(weight: Tensor, bias: Tensor) -> Array:
-    """Weights as loops have them. weight: (outputs, inputs). bias: (outputs,)."""
-    found: Array = F.pad(torch.cat((bias[None], weight.T)), (0, -len(bias) % EIGHT)).numpy()
+def lines_of(weight: Tensor, bias: Tensor) -> Array:
+    """Weights as loops have them, with as many outputs that are zero as EIGHT asks for.
+
+    weight: (outputs, inputs, 1, 1). bias: (outputs,).
+    """
+    lines = torch.cat((bias.detach()[None], weight.detach().flatten(1).T))
+    found: Array = F.pad(lines, (0, -len(bias) % EIGHT)).contiguous().numpy()
     return found
+
+
+def lines_of_four(weight: Tensor, bias: Tensor) -> Array:
+    """The same for `enlarge`. weight: (4 * outputs, inputs, 1, 1), in the order of `pixel_shuffle`. bias:
+    (4 * outputs,).
+    """
+    numbers = zip(weight.reshape(-1, 4, *weight.shape[1:]).unbind(1), bias.reshape(-1, 4).T, strict=True)
+    return np.concatenate([lines_of(*one) for one in numbers], 1)

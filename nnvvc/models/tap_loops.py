@@ -28,22 +28,29 @@ Array = NDArray[Any]
 _F, _N = np.float32, np.uintp
 
 
+TapNumbers = tuple[Array, Array]
+"""Weights of pairs of classes, see `of_pairs`; and of what goes by the place on the grid, (2, len(ALONG),
+GRID).
+"""
+
+
 def fill_taps(
-    planes: Array, residual: Array, step: float, classes: Array, weights: Array, grid: Array, result: Array
+    planes: Array, residual: Array, step: Any, classes: Array, numbers: TapNumbers, result: Array
 ) -> None:
     """Fills (H, W), float32, with what is to be added.
 
     planes: (1 + neighbours, H, W), float32, see `Taps.forward`. residual: (H, W), of the network.
-    step: in luma's unit. classes: of blocks, uint8. weights: (CLASSES, count), no longer mixed. grid: (2,
-    len(ALONG), GRID), with its unit.
+    step: float32, in luma's unit. classes: of blocks, uint8.
     """
-    bounds = np.array(CLIPS, np.float32) * np.float32(step)
-    _run(planes, residual, bounds, classes, _of_pairs(weights), grid, result)
+    _run(planes, residual, np.array(CLIPS, np.float32) * step, classes, *numbers, result)
 
 
 @njit(nogil=True, cache=True)
-def _of_pairs(weights: Array) -> Array:
-    """(CLASSES * CLASSES, numbers, EIGHT): what `tap_kernel` takes, of two blocks beside each other."""
+def of_pairs(weights: Array) -> Array:
+    """(CLASSES * CLASSES, numbers, EIGHT): what `tap_kernel` takes, of two blocks beside each other.
+
+    weights: (CLASSES, count), float32, no longer mixed.
+    """
     kinds, count = weights.shape
     own = np.zeros((kinds, BESIDES + count - 1), np.float32)
     for kind in range(kinds):
@@ -69,7 +76,7 @@ def _of_pairs(weights: Array) -> Array:
 def _run(
     planes: Array, residual: Array, bounds: Array, classes: Array, shares: Array, grid: Array, result: Array
 ) -> None:
-    """shares: see `_of_pairs`."""
+    """shares: see `of_pairs`."""
     height, width = residual.shape
     rows, columns = classes.shape
     pairs, distances = (columns + 1) // 2, len(planes) // 2

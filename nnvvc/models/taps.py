@@ -8,12 +8,15 @@ temporal layer. Originals that were coded in blocks of 8x8 before have edges tha
 few taps depend on the place in such a block.
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nnvvc.models.tap_loops import classify, fill_taps, measure
+from nnvvc.models.tap_loops import TapNumbers, classify, fill_taps, measure, of_pairs
 from nnvvc.models.tap_shapes import (
     ACTIVE,
     ALONG,
@@ -30,6 +33,10 @@ from nnvvc.models.tap_shapes import (
     SETS,
     plain_taps,
 )
+
+Array = NDArray[Any]
+
+_ENDS = np.array(ACTIVE, np.float32), np.array(MOVING, np.float32)
 
 
 class Taps(nn.Module):
@@ -71,18 +78,20 @@ class Taps(nn.Module):
         """
         if self.weight.requires_grad or residual.requires_grad or luma.device.type != "cpu":
             return self._slow(luma, residual, step, layer)
-        weights = torch.cat((self.weight[:, :-1] @ self.mix.T, self.weight[:, -1:]), 1).float()
-        grid = GRID_UNIT * self.grid.float().numpy()
-        numbers = classes(luma, step, whole=False).numpy()
-        result = torch.empty_like(residual, dtype=torch.float32)
+        result = torch.zeros_like(residual, dtype=torch.float32)
         for i, kind in enumerate(layer.tolist()):
             if kind > 0:
-                own = of_layer(weights, int(kind)).numpy()
                 planes, added = luma[i].float().numpy(), residual[i, 0].float().numpy()
-                fill_taps(planes, added, float(step[i]), numbers[i], own, grid, result[i, 0].numpy())
-            else:
-                result[i] = 0
+                size, numbers = np.float32(step[i].item()), self.numbers(int(kind))
+                own = block_classes(planes, size)
+                fill_taps(planes, added, size, own, numbers, result[i, 0].numpy())
         return result
+
+    def numbers(self, layer: int) -> TapNumbers:
+        """What is added to pictures of a layer, 1 and more, as loops take it."""
+        weights = torch.cat((self.weight[:, :-1] @ self.mix.T, self.weight[:, -1:]), 1).float()
+        grid = GRID_UNIT * self.grid.float()
+        return of_pairs(of_layer(weights, layer).detach().numpy()), grid.detach().numpy()
 
     def _slow(self, luma: Tensor, residual: Tensor, step: Tensor, layer: Tensor) -> Tensor:
         """`forward`, on any device, and with gradients."""
@@ -125,20 +134,25 @@ def classes(luma: Tensor, step: Tensor, whole: bool = True) -> Tensor:
     whole: of every sample; otherwise of every block, (N, ceil(H / BLOCK), ceil(W / BLOCK)), uint8.
     """
     height, width = luma.shape[2:]
-    found = _quick_classes(luma, step) if luma.device.type == "cpu" else _slow_classes(luma, step)
+    if luma.device.type == "cpu":
+        pairs = zip(luma.detach().float().numpy(), step.flatten().tolist(), strict=True)
+        found = torch.from_numpy(np.stack([block_classes(*one) for one in pairs]))
+    else:
+        found = _slow_classes(luma, step)
     if not whole:
         return found
     return found.long().repeat_interleave(BLOCK, 1).repeat_interleave(BLOCK, 2)[:, :height, :width]
 
 
-def _quick_classes(luma: Tensor, step: Tensor) -> Tensor:
-    size = [-(-side // BLOCK) for side in luma.shape[2:]]
-    found, measures = torch.empty(len(luma), *size, dtype=torch.uint8), np.empty((2, *size), np.float32)
-    ends = np.array(ACTIVE, np.float32), np.array(MOVING, np.float32)
-    scales = (1 / step).flatten().numpy()
-    for planes, scale, result in zip(luma.detach().float().numpy(), scales, found.numpy(), strict=True):
-        measure(planes, scale, measures)
-        classify(measures, *ends, result)
+def block_classes(planes: Array, step: Any) -> Array:
+    """The class of each block of one picture, (ceil(H / BLOCK), ceil(W / BLOCK)), uint8.
+
+    planes: (3 or more, H, W), float32. step: in their unit.
+    """
+    size = [-(-side // BLOCK) for side in planes.shape[1:]]
+    found, measures = np.empty(size, np.uint8), np.empty((2, *size), np.float32)
+    measure(planes, np.float32(1 / step), measures)
+    classify(measures, *_ENDS, found)
     return found
 
 

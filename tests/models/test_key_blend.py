@@ -22,6 +22,7 @@ from nnvvc.models.key_blend import (
 from nnvvc.models.people import card_of, load_people, people_network, save_people
 from nnvvc.models.quantised import quantised
 from nnvvc.models.restoration import RestorationConfig, RestorationFilter, quantiser_step
+from nnvvc.models.settled_blend import SettledBlend
 
 GIVEN = torch.tensor([32.0, 27.0]), torch.tensor([[3.0, 0.0, 0.0], [2.0, 0.0, -1.0]])
 
@@ -45,20 +46,27 @@ def test_loops_do_what_planes_do(height: int, width: int) -> None:
     luma, chroma = planes(height, width)
     step = quantiser_step(GIVEN[0])[:, None, None, None]
     assert torch.allclose(seen(luma, step), looked_at(luma, step), atol=1e-4)
-    found = model()
-    slow = found(luma, chroma, *GIVEN)
-    quick = found.requires_grad_(False)(luma, chroma, *GIVEN)
-    for a, b, own in zip(slow, quick, (luma[:, :1], chroma[:, :2]), strict=True):
-        assert a.shape == b.shape == own.shape
-        assert torch.allclose(a, b, atol=1e-5) and not torch.allclose(a, own, atol=1e-4)
-
-
-def test_one_picture_is_filtered_as_several_are() -> None:
-    luma, chroma = planes(40, 56)
     found = model().requires_grad_(False)
-    both = found(luma, chroma, *GIVEN)
     for i in range(2):
-        one = found(luma[i : i + 1], chroma[i : i + 1], *(g[i : i + 1] for g in GIVEN))
+        one = luma[i : i + 1], chroma[i : i + 1], *(g[i : i + 1] for g in GIVEN)
+        for a, b, own in zip(found(*one), SettledBlend(found)(*one), (luma, chroma), strict=True):
+            assert a.shape == b.shape == (1, a.shape[1], *own.shape[2:])
+            assert torch.allclose(a, b, atol=1e-5)
+            assert not torch.allclose(a, own[i : i + 1, : a.shape[1]], atol=1e-5)
+
+
+@pytest.mark.parametrize("widths", [(6, 8), (24, 48)])
+@pytest.mark.parametrize("convs", [(0, 0), (1, 1), (2, 1)])
+def test_settled_weights_do_what_they_did(widths: tuple[int, int], convs: tuple[int, int]) -> None:
+    """With taps, and for one QP after another."""
+    luma, chroma = planes(43, 58)
+    found = model(widths, convs).requires_grad_(False)
+    settled = SettledBlend(found)
+    nn.init.normal_(found.taps.weight, std=0.02)
+    nn.init.normal_(found.taps.grid, std=0.02)
+    both = found(luma, chroma, *GIVEN)
+    for i in (0, 1, 0):
+        one = settled(luma[i : i + 1], chroma[i : i + 1], *(g[i : i + 1] for g in GIVEN))
         assert all(torch.allclose(a[0], b[i], atol=1e-5) for a, b in zip(one, both, strict=True))
 
 
@@ -99,7 +107,8 @@ def test_eight_bits_keep_what_it_adds(monkeypatch: pytest.MonkeyPatch) -> None:
     found = model((16, 24)).requires_grad_(False)
     given = tuple(g[:1] for g in GIVEN)
     with torch.inference_mode():
-        plain, eight = found(luma, chroma, *given), quantised(found, found.precise)(luma, chroma, *given)
+        plain = found(luma, chroma, *given)
+        eight = SettledBlend(quantised(found, found.precise))(luma, chroma, *given)
     for a, b, own in zip(plain, eight, (luma[:, :1], chroma[:, :2]), strict=True):
         added, off = (a - own).square().mean().sqrt(), (a - b).square().mean().sqrt()
         assert 0 < float(off) < 0.05 * float(added)

@@ -1,26 +1,28 @@
 """Convolutions of single samples, against torch's."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from nnvvc.models.filters import ConditionalConv
-from nnvvc.models.pointwise import enlarged, multiplied, plain
+from nnvvc.models.pointwise import enlarged, lines_of, multiply, plain
 
 LEAK = 0.1
 
 
 @pytest.mark.parametrize("outputs", [1, 8, 16, 24, 31, 40, 48])
-@pytest.mark.parametrize(("inputs", "height", "width"), [(1, 1, 1), (30, 3, 5), (24, 4, 6)])
-def test_products_are_what_a_convolution_gives(outputs: int, inputs: int, height: int, width: int) -> None:
+@pytest.mark.parametrize(("inputs", "samples"), [(1, 1), (30, 15), (24, 24)])
+def test_products_are_what_a_convolution_gives(outputs: int, inputs: int, samples: int) -> None:
     torch.manual_seed(outputs)
     layer = nn.Conv2d(inputs, outputs, 1).requires_grad_(False)
-    x = torch.randn(1, inputs, height, width)
+    x, lines = torch.randn(samples, inputs), lines_of(layer.weight, layer.bias)
+    wanted = F.linear(x, layer.weight.flatten(1), layer.bias)
     for leak in (1.0, LEAK):
-        found = multiplied(x, layer.weight, layer.bias, leak)
-        assert found.is_contiguous(memory_format=torch.channels_last)
-        assert torch.allclose(found[:, :outputs], F.leaky_relu(layer(x), leak), atol=1e-5)
+        found = np.empty((samples, lines.shape[1]), np.float32)
+        multiply(x.numpy(), lines, np.float32(leak), found)
+        assert np.allclose(found[:, :outputs], F.leaky_relu(wanted, leak), atol=1e-5)
         assert not found[:, outputs:].any()
 
 
