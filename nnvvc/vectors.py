@@ -33,15 +33,11 @@ class Lines:
         found.align = 4
         return found
 
-    def joined(self, first: int, second: int, right: int = 0) -> Any:
-        """Numbers of two lines, half a vector of each."""
-        halves = []
-        for line in (first, second):
-            place = self._builder.bitcast(self._number(line, right), _HALF.as_pointer())
-            halves.append(self._builder.load(place))
-            halves[-1].align = 4
-        lanes = ir.Constant(ir.VectorType(_LANE, EIGHT), list(range(EIGHT)))
-        return self._builder.shuffle_vector(*halves, lanes)
+    def half(self, line: int, right: int = 0) -> Any:
+        """Half as many numbers of one, for `Arithmetic.joined`."""
+        found = self._builder.load(self._builder.bitcast(self._number(line, right), _HALF.as_pointer()))
+        found.align = 4
+        return found
 
     def everywhere(self, line: int, right: int = 0) -> Any:
         """One number of a line, as often as there is room."""
@@ -73,6 +69,10 @@ class Arithmetic:
     def same(self, number: float) -> Any:
         """The same constant."""
         return ir.Constant(VECTOR, [number] * EIGHT)
+
+    def constants(self, numbers: Sequence[float]) -> Any:
+        """EIGHT of them."""
+        return ir.Constant(VECTOR, list(numbers))
 
     def one_of(self, vector: Any, lane: int) -> Any:
         return self._builder.extract_element(vector, _LANE(lane))
@@ -150,6 +150,11 @@ class Arithmetic:
             width //= 2
             vector = self.plus(vector, self.picked(vector, vector, [n ^ width for n in range(EIGHT)]))
         return vector
+
+    def joined(self, first: Any, second: Any) -> Any:
+        """Of two halves."""
+        lanes = ir.Constant(ir.VectorType(_LANE, EIGHT), list(range(EIGHT)))
+        return self._builder.shuffle_vector(first, second, lanes)
 
     def picked(self, a: Any, b: Any, lanes: Sequence[int]) -> Any:
         """Numbers of two vectors, those of the second from EIGHT on."""

@@ -29,6 +29,7 @@ from nnvvc.models.restoration import (
     blended,
     condition,
     quantiser_step,
+    spread,
 )
 from nnvvc.models.saved import Card
 from nnvvc.models.tap_shapes import CLIPS
@@ -126,9 +127,9 @@ def changed(luma: Tensor, said: Tensor, step: Tensor) -> Tensor:
         clipped = [within(apart, c * step) for c in CLIPS]
         basis = torch.cat((*clipped, agreed(clipped[1]), pairs(luma[:, :1], step)), 1)
     weights, residual = said[:, BEFORE : BEFORE + WEIGHED], said[:, BEFORE + WEIGHED :]
-    spread = weights.repeat_interleave(BLENDED, 2).repeat_interleave(BLENDED, 3)[..., :height, :width]
+    shares = spread(weights, BLENDED, height, width)
     own = F.pixel_shuffle(residual, BLENDED)[..., :height, :width]
-    return own * (OUTPUT_UNIT * step) + (basis * spread).sum(1, keepdim=True)
+    return own * (OUTPUT_UNIT * step) + (basis * shares).sum(1, keepdim=True)
 
 
 def within(planes: Tensor, bound: Tensor) -> Tensor:

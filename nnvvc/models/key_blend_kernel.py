@@ -2,6 +2,7 @@
 rows are EIGHT samples.
 """
 
+from itertools import pairwise
 from typing import Any
 
 from numba.core import types
@@ -96,6 +97,34 @@ def _look(
     return _TWO(own, before, after, at, line, numbers, result, to), generate
 
 
+def _spread(
+    typing: Any, said: Any, left: Any, first: Any, second: Any, right: Any, result: Any, to: Any, wide: Any
+) -> Any:
+    """Weights for each sample of a row through both blocks, between those of blocks beside in proportion, to
+    `result`, from `to` on, in lines of `wide`.
+
+    said: LINEs of both, from `first` and `second` on, and of those beside them.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kinds, do = signature.args, Arithmetic(builder)
+        blocks = [Lines(context, builder, kinds[0], args[0], args[k], WHOLE(0)) for k in range(1, 5)]
+        results = Lines(context, builder, kinds[5], args[5], args[6], args[7])
+        share = do.constants([((2 * n + 1) / EIGHT + 0.5) % 1 for n in range(SIDE)] * 2)
+        for group in range(BEFORE, BEFORE + WEIGHED, SIDE):
+            quads = [block.half(0, group) for block in blocks]
+            pairs = [do.joined(a, b) for a, b in pairwise(quads)]
+            for lane in range(min(SIDE, BEFORE + WEIGHED - group)):
+                lanes = [lane, lane, EIGHT + lane, EIGHT + lane]
+                lanes += [n + SIDE for n in lanes]
+                before, after = (do.picked(a, b, lanes) for a, b in pairwise(pairs))
+                total = do.plus(before, do.times(do.minus(after, before), share))
+                results.store(total, group - BEFORE + lane)
+        return context.get_dummy_value()
+
+    return types.void(said, left, first, second, right, result, to, wide), generate
+
+
 def _blend(
     typing: Any,
     own: Any,
@@ -105,6 +134,11 @@ def _blend(
     line: Any,
     said: Any,
     begin: Any,
+    weights: Any,
+    upper: Any,
+    middle: Any,
+    lower: Any,
+    length: Any,
     numbers: Any,
     result: Any,
     to: Any,
@@ -113,43 +147,49 @@ def _blend(
     """What is added to the samples of both, to `result`, from `to` on, with lines of `wide`.
 
     own, before, after: with lines of `line`; from `at` on, REACH lines above and samples to the left of the
-    first one. said: from `begin` on, two LINEs. numbers: a tuple: what differences are held within, narrowly
-    and widely, and what those to pairs are; and the unit of what is added.
+    first one. said: from `begin` on, two LINEs. weights: of samples in a row, lines of `length`, from
+    `middle` on, and those of the blocks above and below. numbers: a tuple: what differences are held within,
+    narrowly and widely, and what those to pairs are; and the unit of what is added.
     """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kinds, do = signature.args, Arithmetic(builder)
         planes = [Lines(context, builder, kinds[k], args[k], args[3], args[4]) for k in range(3)]
         both = Lines(context, builder, kinds[5], args[5], args[6], WHOLE(LINE))
-        results = Lines(context, builder, kinds[8], args[8], args[9], args[10])
-        narrow, wide, most, unit = do.each(args[7], 4)
+        above, here, below = (
+            Lines(context, builder, kinds[7], args[7], args[k], args[11]) for k in (8, 9, 10)
+        )
+        results = Lines(context, builder, kinds[13], args[13], args[14], args[15])
+        narrow, wide, most, unit = do.each(args[12], 4)
         # Four numbers of each block.
-        halves = {k: both.joined(0, 1, k) for k in range(BEFORE, LINE, SIDE)}
-        weights = []
-        for number in range(BEFORE, BEFORE + WEIGHED):
-            half, lane = halves[number - number % SIDE], number % SIDE
-            weights.append(do.picked(half, half, [lane] * SIDE + [SIDE + lane] * SIDE))
+        halves = {k: do.joined(both.half(0, k), both.half(1, k)) for k in range(0, LINE, SIDE)}
         for row in range(SIDE):
-            middle, *others = (plane.load(REACH + row, REACH) for plane in planes)
-            apart = [do.minus(other, middle) for other in others]
+            samples, *others = (plane.load(REACH + row, REACH) for plane in planes)
+            apart = [do.minus(other, samples) for other in others]
             held = [do.within(d, wide) for d in apart]
             parts = [*(do.within(d, narrow) for d in apart), *held, do.alike(*held)]
-            twice = do.plus(middle, middle)
+            twice = do.plus(samples, samples)
             for y, x in PAIRS:
-                above = planes[0].load(REACH + row - y, REACH - x)
-                below = planes[0].load(REACH + row + y, REACH + x)
-                parts.append(do.within(do.minus(do.plus(above, below), twice), most))
+                pair = [planes[0].load(REACH + row + k * y, REACH + k * x) for k in (-1, 1)]
+                parts.append(do.within(do.minus(do.plus(*pair), twice), most))
+            near, far = (
+                do.weighed(parts, [lines.load(number) for number in range(WEIGHED)])
+                for lines in (here, above if row < SIDE // 2 else below)
+            )
+            share = do.same(abs((row + 0.5) / SIDE - 0.5))
+            total = do.plus(near, do.times(do.minus(far, near), share))
             first = BEFORE + WEIGHED + row * SIDE
             lane, half = first % SIDE, halves[first - first % SIDE]
             lanes = [n if n < SIDE else n + SIDE for n in range(lane, lane + SIDE)]
             more = halves.get(first - lane + SIDE, half)
             added = do.picked(half, more, lanes + [n + SIDE for n in lanes])
-            results.store(do.plus(do.weighed(parts, weights), do.times(added, unit)), row)
+            results.store(do.plus(total, do.times(added, unit)), row)
         return context.get_dummy_value()
 
-    kinds = own, before, after, at, line, said, begin, numbers, result, to, wide
-    return types.void(*kinds), generate
+    kinds = own, before, after, at, line, said, begin, weights, upper, middle, lower, length
+    return types.void(*kinds, numbers, result, to, wide), generate
 
 
 look_at: Any = intrinsic(_look)
+spread_at: Any = intrinsic(_spread)
 blend_at: Any = intrinsic(_blend)

@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from nnvvc.models.key_blend_kernel import LINE, REACH, SEEN, SIDE, blend_at, look_at
+from nnvvc.models.key_blend_kernel import LINE, REACH, SEEN, SIDE, WEIGHED, blend_at, look_at, spread_at
 from nnvvc.vectors import EIGHT
 
 Array = NDArray[Any]
@@ -102,44 +102,79 @@ def blend(luma: Array, said: Array, unit: Any, bounds: Any, result: Array) -> No
     in a row. unit: of what is added. bounds: three, of differences.
     """
     height, width = result.shape
-    columns = said.shape[1]
+    rows, columns, _ = said.shape
     own, before, after = luma[0].reshape(-1), luma[1].reshape(-1), luma[2].reshape(-1)
     # What two blocks look at, where it reaches past the picture, and what is added to them.
     edge, part = np.empty((3, SIDE + 2 * REACH, 2 * EIGHT), np.float32), np.empty((SIDE, EIGHT), np.float32)
     first, second, third = edge[0].reshape(-1), edge[1].reshape(-1), edge[2].reshape(-1)
     lines, inside, there = said.reshape(-1), result.reshape(-1), part.reshape(-1)
     numbers = bounds[0], bounds[1], bounds[2], unit
+    # Weights of the samples of a row through two blocks, in three rows of blocks.
+    pairs = columns // 2
+    weights, each, length = (
+        np.empty(3 * pairs * WEIGHED * EIGHT, np.float32),
+        pairs * WEIGHED * EIGHT,
+        _N(EIGHT),
+    )
+    _spread(lines, 0, columns, weights, 0)
     for row in range(-(-height // SIDE)):
-        y = SIDE * row
+        y, last = SIDE * row, min(row + 1, rows - 1)
+        if last > row:
+            _spread(lines, last * columns, columns, weights, last % 3 * each)
         for pair in range(-(-width // EIGHT)):
             x = EIGHT * pair
-            top, left, begin = y - REACH, x - REACH, _N((row * columns + 2 * pair) * LINE)
+            place, begin = pair * WEIGHED * EIGHT, _N((row * columns + 2 * pair) * LINE)
+            upper, lower = _N(max(row - 1, 0) % 3 * each + place), _N(last % 3 * each + place)
+            middle = _N(row % 3 * each + place)
+            top, left = y - REACH, x - REACH
             ends = y + SIDE + REACH > height or x + EIGHT + REACH > width
             if top < 0 or left < 0 or ends:
                 _edge(luma, top, left, SIDE + 2 * REACH, EIGHT + 2 * REACH, edge)
                 at, to, line = _N(0), _N(0), _N(2 * EIGHT)
-                _blend_at(first, second, third, at, line, lines, begin, numbers, there, to, _N(EIGHT))
+                given = lines, begin, weights, upper, middle, lower, length, numbers
+                _blend_at(first, second, third, at, line, given, there, to, _N(EIGHT))
                 for i in range(min(SIDE, height - y)):
                     for j in range(min(EIGHT, width - x)):
                         result[y + i, x + j] = part[i, j]
             else:
                 at, to, line = _N(top * width + left), _N(y * width + x), _N(width)
-                _blend_at(own, before, after, at, line, lines, begin, numbers, inside, to, line)
+                given = lines, begin, weights, upper, middle, lower, length, numbers
+                _blend_at(own, before, after, at, line, given, inside, to, line)
+
+
+@njit(fastmath=True, nogil=True, cache=True)
+def _spread(said: Array, first: int, columns: int, result: Array, to: int) -> None:
+    """Weights of samples in a row of blocks, (columns / 2, WEIGHED, EIGHT), from `to` on. first: number of
+    its first block.
+    """
+    last, each = columns - 1, WEIGHED * EIGHT
+    for x in range(0, columns, 2):
+        left, right = _N((first + max(x - 1, 0)) * LINE), _N((first + min(x + 2, last)) * LINE)
+        own, next_one = _N((first + x) * LINE), _N((first + x + 1) * LINE)
+        spread_at(said, left, own, next_one, right, result, _N(to + x // 2 * each), _N(EIGHT))
 
 
 @njit(nogil=True, cache=True)
 def _blend_at(
-    own: Array,
-    before: Array,
-    after: Array,
-    at: Any,
-    line: Any,
-    said: Array,
-    begin: Any,
-    numbers: Any,
-    result: Array,
-    to: Any,
-    wide: Any,
+    own: Array, before: Array, after: Array, at: Any, line: Any, given: Any, result: Array, to: Any, wide: Any
 ) -> None:
     """Apart, so that it is compiled once."""
-    blend_at(own, before, after, at, line, said, begin, numbers, result, to, wide)
+    said, begin, weights, upper, middle, lower, length, numbers = given
+    blend_at(
+        own,
+        before,
+        after,
+        at,
+        line,
+        said,
+        begin,
+        weights,
+        upper,
+        middle,
+        lower,
+        length,
+        numbers,
+        result,
+        to,
+        wide,
+    )

@@ -47,7 +47,7 @@ CHROMA_CLIPS = CLIPS[0] / 2, CLIPS[1] / 2
 """What differences of neighbours' chroma are clipped at: it is smoother than luma."""
 
 BLENDED = 4
-"""Side of the blocks that neighbours are blended in with weights of their own, luma samples."""
+"""Side of the blocks that the network has weights of neighbours for, luma samples."""
 
 
 @dataclass(frozen=True)
@@ -127,12 +127,19 @@ def seen(luma: Tensor, chroma: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
     return planes[:, :near], planes[:, near:]
 
 
-def blended(planes: Tensor, start: Tensor, weights: Tensor, step: Tensor, clips: Clips, side: int) -> Tensor:
+def blended(
+    planes: Tensor,
+    start: Tensor,
+    weights: Tensor,
+    step: Tensor,
+    clips: Clips,
+    side: int,
+) -> Tensor:
     """start, (N, C, H, W), and what neighbours add: their differences to the picture, clipped.
 
     planes: (N, 1 + neighbours, C, H, W): the picture, then its neighbours. weights: (N, 2 * neighbours,
     blocks, blocks): all neighbours for one clip, then for the other. clips: in quantiser steps. side: of
-    blocks, 2 or 4.
+    blocks, 2 or 4; see `spread`.
     """
     count, pictures, _, height, width = planes.shape
     if planes.device.type == "cpu" and not (weights.requires_grad or start.requires_grad):
@@ -142,10 +149,18 @@ def blended(planes: Tensor, start: Tensor, weights: Tensor, step: Tensor, clips:
             blend_into(*given, clips, side)
         return result
     apart = planes[:, 1:] - planes[:, :1]
-    spread = weights.repeat_interleave(side, 2).repeat_interleave(side, 3)[..., :height, :width]
-    spread = spread.reshape(count, len(clips), pictures - 1, 1, height, width)
+    own = spread(weights, side, height, width)
+    own = own.reshape(count, len(clips), pictures - 1, 1, height, width)
     clipped = [apart.clamp(-c * step[:, None], c * step[:, None]) for c in clips]
-    return start + sum((spread[:, i] * clipped[i]).sum(1) for i in range(len(clips)))
+    return start + sum((own[:, i] * clipped[i]).sum(1) for i in range(len(clips)))
+
+
+def spread(weights: Tensor, side: int, height: int, width: int) -> Tensor:
+    """Weights of blocks for each of their samples, (N, C, height, width): between those of blocks around, in
+    proportion.
+    """
+    found = F.interpolate(weights, scale_factor=side, mode="bilinear", align_corners=False)
+    return found[..., :height, :width]
 
 
 def phases(residual: Tensor, height: int, width: int) -> Tensor:

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
+_F = np.float32
+
 
 def seen_by(
     luma: Array, chroma: Array, step: float, near: int, side: int, limit: float
@@ -108,12 +110,18 @@ def _fill(
 
 
 def blend_into(
-    result: Array, planes: Array, weights: Array, step: float, clips: tuple[float, ...], side: int
+    result: Array,
+    planes: Array,
+    weights: Array,
+    step: float,
+    clips: tuple[float, ...],
+    side: int,
 ) -> None:
     """Adds to (C, H, W), float32, what the neighbours of one picture add, each with a weight per block.
 
     planes: (1 + neighbours, C, H, W), float32, the picture's first. weights: (len(clips) * neighbours,
-    blocks, blocks), float32. clips: two, in steps. side: of blocks, 2 or 4.
+    blocks, blocks), float32. clips: two, in steps. side: of blocks, 2 or 4; see
+    `restoration.spread`.
     """
     narrow, wide = np.array(clips, np.float32) * np.float32(step)
     # Planes that are not contiguous have loops of their own, which are slow. Weights are read once.
@@ -123,15 +131,18 @@ def blend_into(
 @njit(fastmath=True, nogil=True, cache=True)
 def _blend(planes: Array, weights: Array, narrow: Any, wide: Any, side: int, result: Array) -> None:
     channels, height, width = result.shape
-    neighbours, (_, rows, columns) = len(planes) - 1, weights.shape
-    spread = np.empty((len(weights), columns * side), np.float32)
-    for block_row in range(min(rows, -(-height // side))):
-        for k in range(len(weights)):
-            if side == 4:
-                _four_times(weights[k, block_row], spread[k])
-            else:
-                _twice(weights[k, block_row], spread[k])
-        for y in range(block_row * side, min(height, (block_row + 1) * side)):
+    neighbours, (_, rows, _) = len(planes) - 1, weights.shape
+    # Of the samples of a row in blocks of three rows, and of a row of samples.
+    along = np.empty((3, len(weights), weights.shape[2] * side), np.float32)
+    spread = np.empty(along.shape[1:], np.float32)
+    _along(weights, 0, side, along[0])
+    for row in range(min(rows, -(-height // side))):
+        if row + 1 < rows:
+            _along(weights, row + 1, side, along[(row + 1) % 3])
+        for y in range(row * side, min(height, (row + 1) * side)):
+            place = (y - row * side + _F(0.5)) / side - _F(0.5)
+            other = min(max(row - 1 if place < 0 else row + 1, 0), rows - 1)
+            _between(along[row % 3], along[other % 3], abs(place), spread)
             for c in range(channels):
                 own, total = planes[0, c, y], result[c, y]
                 for n in range(neighbours):
@@ -144,18 +155,25 @@ def _blend(planes: Array, weights: Array, narrow: Any, wide: Any, side: int, res
 
 
 @njit(fastmath=True, nogil=True, cache=True)
-def _four_times(values: Array, result: Array) -> None:
-    """Each value for four samples of a row."""
-    for i in range(len(values)):
-        value = values[i]
-        result[4 * i], result[4 * i + 1] = value, value
-        result[4 * i + 2], result[4 * i + 3] = value, value
+def _along(weights: Array, row: int, side: int, result: Array) -> None:
+    """Weights for each sample along a row of blocks."""
+    last = weights.shape[2] - 1
+    for k in range(len(weights)):
+        values, out = weights[k, row], result[k]
+        for x in range(last + 1):
+            before, own, after = values[max(x - 1, 0)], values[x], values[min(x + 1, last)]
+            for i in range(side):
+                place = (i + _F(0.5)) / side - _F(0.5)
+                there = before if place < 0 else after
+                out[x * side + i] = own + abs(place) * (there - own)
 
 
 @njit(fastmath=True, nogil=True, cache=True)
-def _twice(values: Array, result: Array) -> None:
-    for i in range(len(values)):
-        result[2 * i], result[2 * i + 1] = values[i], values[i]
+def _between(near: Array, far: Array, share: Any, result: Array) -> None:
+    for k in range(len(near)):
+        a, b, out = near[k], far[k], result[k]
+        for x in range(len(a)):
+            out[x] = a[x] + share * (b[x] - a[x])
 
 
 @njit(fastmath=True, nogil=True, cache=True)

@@ -132,10 +132,14 @@ def test_loops_blend_as_planes_do(side: int, channels: int) -> None:
 def test_neighbours_can_take_the_place_of_the_picture() -> None:
     luma, step = torch.rand(1, 7, 1, 16, 16), torch.ones(1, 1, 1, 1)
     weights = torch.zeros(1, 12, 4, 4)
-    weights[:, 6 + 2, 1] = 1  # the third, clipped at the wider one
+    weights[:, 6 + 2, :2] = 1  # the third, clipped at the wider one
     rows = blended(luma, luma[:, 0], weights, step, (0.5, 2.0), 4)[0, 0]
-    assert torch.allclose(rows[4:8], luma[0, 3, 0, 4:8], atol=1e-6)
-    assert torch.equal(rows[:4], luma[0, 0, 0, :4])
+    own, third = luma[0, 0, 0], luma[0, 3, 0]
+    assert torch.allclose(rows[:6], third[:6], atol=1e-6)
+    assert torch.equal(rows[10:], own[10:])
+    # From the middle of a block to that of the next one.
+    for row, share in zip(range(6, 10), (1 / 8, 3 / 8, 5 / 8, 7 / 8), strict=True):
+        assert torch.allclose(rows[row], third[row] + share * (own - third)[row], atol=1e-6)
 
 
 def test_loops_shuffle_as_pixels_are() -> None:
