@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from nnvvc.models import key_blend_loops as loops
 from nnvvc.models.filters import ConditionalConv, ResidualConv
-from nnvvc.models.key_blend_kernel import BEFORE, PAIRS, REACH, SEEN, WEIGHED
+from nnvvc.models.key_blend_kernel import AROUND, BEFORE, PAIRS, REACH, SEEN, WEIGHED
 from nnvvc.models.restoration import (
     BLENDED,
     CHROMA_CLIPS,
@@ -125,7 +125,7 @@ def changed(luma: Tensor, said: Tensor, step: Tensor) -> Tensor:
     with torch.no_grad():
         apart = luma[:, 1:] - luma[:, :1]
         clipped = [within(apart, c * step) for c in CLIPS]
-        basis = torch.cat((*clipped, agreed(clipped[1]), pairs(luma[:, :1], step)), 1)
+        basis = torch.cat((*clipped, agreed(clipped[1]), surroundings(luma, step)), 1)
     weights, residual = said[:, BEFORE : BEFORE + WEIGHED], said[:, BEFORE + WEIGHED :]
     shares = spread(weights, BLENDED, height, width)
     own = F.pixel_shuffle(residual, BLENDED)[..., :height, :width]
@@ -144,19 +144,22 @@ def agreed(apart: Tensor) -> Tensor:
     return up + torch.maximum(before, after).clamp_max(0)
 
 
-def pairs(luma: Tensor, step: Tensor) -> Tensor:
-    """(N, len(PAIRS), H, W): the samples of each pair, less twice the one between, clipped at PAIR_CLIP.
+def surroundings(luma: Tensor, step: Tensor) -> Tensor:
+    """(N, len(PAIRS) + KEYS, H, W): the samples of each pair, less twice the one between, clipped at
+    PAIR_CLIP; and the means of samples around in key pictures, less the sample, clipped as these are widely.
 
-    luma: (N, 1, H, W).
+    luma: (N, 1 + KEYS, H, W).
     """
     height, width = luma.shape[2:]
-    edged = F.pad(luma, (REACH, REACH, REACH, REACH), mode="replicate")
+    edged, own = F.pad(luma, (REACH, REACH, REACH, REACH), mode="replicate"), luma[:, :1]
 
-    def moved(y: int, x: int) -> Tensor:
-        return edged[..., REACH + y : REACH + y + height, REACH + x : REACH + x + width]
+    def moved(planes: slice, y: int, x: int) -> Tensor:
+        return edged[:, planes, REACH + y : REACH + y + height, REACH + x : REACH + x + width]
 
-    around = torch.cat([moved(y, x) + moved(-y, -x) for y, x in PAIRS], 1)
-    return within(around - 2 * luma, PAIR_CLIP * step)
+    first, keys = slice(1), slice(1, None)
+    apart = torch.cat([moved(first, y, x) + moved(first, -y, -x) - 2 * own for y, x in PAIRS], 1)
+    means = torch.stack([moved(keys, y, x) for y, x in AROUND]).mean(0)
+    return torch.cat((within(apart, PAIR_CLIP * step), within(means - own, CLIPS[1] * step)), 1)
 
 
 class KeyBlend(nn.Module):

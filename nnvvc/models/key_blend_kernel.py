@@ -2,6 +2,7 @@
 rows are EIGHT samples.
 """
 
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -18,21 +19,27 @@ SEEN = SIDE * SIDE + 1 + 2 * SIDE + 5
 pictures, their sizes, how much both agree, and slopes.
 """
 
-PAIRS = ((0, 1), (1, 0), (1, 1), (1, -1), (0, 2), (2, 0))
+PAIRS = (
+    *((0, 1), (1, 0), (1, 1), (1, -1), (0, 2), (2, 0)),
+    *((1, 2), (2, 1), (1, -2), (2, -1), (0, 3), (3, 0)),
+)
 """(rows, columns) from a sample to one of each pair around it that has a weight in each block."""
 
-REACH = 2
+AROUND = ((-1, 0), (0, -1), (0, 1), (1, 0))
+"""From a sample to those around it whose mean, in each key picture, has a weight."""
+
+REACH = 3
 """Of these."""
 
-WEIGHED = 5 + len(PAIRS)
+WEIGHED = 5 + len(PAIRS) + 2
 """Weights of samples of each block: of both key pictures clipped narrowly, then widely, of what both agree
-on, and of pairs.
+on, of pairs, and of what is around in both key pictures.
 """
 
 BEFORE = 4
 """Numbers that are said of each block before these; after them there is what is added to each sample."""
 
-LINE = 32
+LINE = 40
 """Numbers of each block, with some that say nothing: EIGHT divides it."""
 
 assert BEFORE + WEIGHED + SIDE * SIDE <= LINE
@@ -125,6 +132,24 @@ def _spread(
     return types.void(said, left, first, second, right, result, to, wide), generate
 
 
+def _parts(do: Arithmetic, planes: list[Lines], row: int, limits: list[Any]) -> Iterator[Any]:
+    """What has weights, of a row."""
+    narrow, wide, most = limits
+    samples, *others = (plane.load(REACH + row, REACH) for plane in planes)
+    apart = [do.minus(other, samples) for other in others]
+    held = [do.within(d, wide) for d in apart]
+    yield from (do.within(d, narrow) for d in apart)
+    yield from held
+    yield do.alike(*held)
+    twice = do.plus(samples, samples)
+    for y, x in PAIRS:
+        pair = [planes[0].load(REACH + row + k * y, REACH + k * x) for k in (-1, 1)]
+        yield do.within(do.minus(do.plus(*pair), twice), most)
+    for plane in planes[1:]:
+        mean = do.total([plane.load(REACH + row + y, REACH + x) for y, x in AROUND])
+        yield do.within(do.minus(do.times(mean, do.same(1 / len(AROUND))), samples), wide)
+
+
 def _blend(
     typing: Any,
     own: Any,
@@ -160,22 +185,16 @@ def _blend(
             Lines(context, builder, kinds[7], args[7], args[k], args[11]) for k in (8, 9, 10)
         )
         results = Lines(context, builder, kinds[13], args[13], args[14], args[15])
-        narrow, wide, most, unit = do.each(args[12], 4)
+        *limits, unit = do.each(args[12], 4)
         # Four numbers of each block.
         halves = {k: do.joined(both.half(0, k), both.half(1, k)) for k in range(0, LINE, SIDE)}
         for row in range(SIDE):
-            samples, *others = (plane.load(REACH + row, REACH) for plane in planes)
-            apart = [do.minus(other, samples) for other in others]
-            held = [do.within(d, wide) for d in apart]
-            parts = [*(do.within(d, narrow) for d in apart), *held, do.alike(*held)]
-            twice = do.plus(samples, samples)
-            for y, x in PAIRS:
-                pair = [planes[0].load(REACH + row + k * y, REACH + k * x) for k in (-1, 1)]
-                parts.append(do.within(do.minus(do.plus(*pair), twice), most))
-            near, far = (
-                do.weighed(parts, [lines.load(number) for number in range(WEIGHED)])
-                for lines in (here, above if row < SIDE // 2 else below)
-            )
+            nearest = above if row < SIDE // 2 else below
+            near, far = do.same(0.0), do.same(0.0)
+            # As soon as there is one: all of them would not stay in registers.
+            for number, part in enumerate(_parts(do, planes, row, limits)):
+                near = do.plus(near, do.times(part, here.load(number)))
+                far = do.plus(far, do.times(part, nearest.load(number)))
             share = do.same(abs((row + 0.5) / SIDE - 0.5))
             total = do.plus(near, do.times(do.minus(far, near), share))
             first = BEFORE + WEIGHED + row * SIDE

@@ -21,6 +21,9 @@ Array = NDArray[Any]
 
 _N = np.uintp
 
+_TOGETHER = 120
+"""Samples whose inputs stay in the nearest cache until all their outputs are there."""
+
 
 def _products(places: int, vectors: int) -> Any:
     """Of `places` samples, and `vectors` times EIGHT outputs: what is added up stays in registers."""
@@ -106,24 +109,26 @@ def _line(
     leak: Any,
 ) -> None:
     """As a tile, for any number of samples, and of outputs that EIGHT divides."""
-    vectors = 3 if outputs % (3 * EIGHT) == 0 else 2 if outputs % (2 * EIGHT) == 0 else 1
-    places = 4 if vectors == 3 else 6 if vectors == 2 else 1
-    rest, lines, each, apart = samples % places, _N(length), _N(inputs), _N(wide)
-    for first in range(0, samples - rest, places):
-        here, there = _N(at + first * inputs), to + first * wide
-        for part in range(0, outputs, vectors * EIGHT):
-            share, out = _N(begin + part), _N(there + part)
+    lines, each, apart = _N(length), _N(inputs), _N(wide)
+    part = 0
+    while part < outputs:
+        left = (outputs - part) // EIGHT
+        vectors = 3 if left >= 3 and left != 4 else min(left, 2)
+        places = 4 if vectors == 3 else 6 if vectors == 2 else 1
+        rest, share = samples % places, _N(begin + part)
+        for first in range(0, samples - rest, places):
+            here, out = _N(at + first * inputs), _N(to + first * wide + part)
             if vectors == 3:
                 _four_by_three(values, here, each, weights, share, lines, result, out, apart, more, leak)
             elif vectors == 2:
                 _six_by_two(values, here, each, weights, share, lines, result, out, apart, more, leak)
             else:
                 _one_by_one(values, here, each, weights, share, lines, result, out, apart, more, leak)
-    for last in range(samples - rest, samples):
-        here, there = _N(at + last * inputs), to + last * wide
-        for part in range(0, outputs, EIGHT):
-            share, out = _N(begin + part), _N(there + part)
-            _one_by_one(values, here, each, weights, share, lines, result, out, apart, more, leak)
+        for last in range(samples - rest, samples):
+            for own in range(part, part + vectors * EIGHT, EIGHT):
+                here, out, share = _N(at + last * inputs), _N(to + last * wide + own), _N(begin + own)
+                _one_by_one(values, here, each, weights, share, lines, result, out, apart, more, leak)
+        part += vectors * EIGHT
 
 
 @njit(nogil=True, cache=True)
@@ -135,7 +140,9 @@ def multiply(values: Array, weights: Array, leak: Any, result: Array) -> None:
     samples, inputs = values.shape
     outputs = weights.shape[1]
     flat, shares, out = values.reshape(-1), weights.reshape(-1), result.reshape(-1)
-    _line(flat, 0, samples, inputs, shares, 0, outputs, outputs, out, 0, outputs, False, leak)
+    for first in range(0, samples, _TOGETHER):
+        at, to, count = first * inputs, first * outputs, min(_TOGETHER, samples - first)
+        _line(flat, at, count, inputs, shares, 0, outputs, outputs, out, to, outputs, False, leak)
 
 
 @njit(nogil=True, cache=True)

@@ -96,8 +96,9 @@ def test_the_count_of_multiplications_is_that_of_the_layers() -> None:
             if isinstance(module, ConditionalConv):
                 module.bias(torch.zeros(1, module.bias.in_features))
     counted = (whole - (counter.get_total_flops() - whole)) / 2
-    # At full size: weights of luma, of what is agreed on and of six pairs, and half as many for chroma.
-    counted += 64 * 64 * (WEIGHTS + 1 + 6 + WEIGHTS / 2)
+    # At full size: weights of luma, of what is agreed on, of twelve pairs and of what is around in both key
+    # pictures; and half as many for chroma as for luma.
+    counted += 64 * 64 * (WEIGHTS + 1 + 12 + 2 + WEIGHTS / 2)
     assert counted / 64**2 / 1000 == pytest.approx(kmac_per_pixel(found.config))
 
 
