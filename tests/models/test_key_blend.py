@@ -70,6 +70,18 @@ def test_settled_weights_do_what_they_did(widths: tuple[int, int], convs: tuple[
         assert all(torch.allclose(a[0], b[i], atol=1e-5) for a, b in zip(one, both, strict=True))
 
 
+def test_settled_weights_bear_reduced_precision() -> None:
+    luma, chroma = (p[:1] for p in planes(40, 56, noise=1e-2))
+    given = tuple(g[:1] for g in GIVEN)
+    found = SettledBlend(model((8, 16)).requires_grad_(False))
+    plain = found(luma, chroma, *given)
+    with torch.autocast("cpu", torch.bfloat16):
+        reduced = found(luma, chroma, *given)
+    for a, b in zip(plain, reduced, strict=True):
+        assert b.dtype == torch.float32
+        assert 0 < float((a - b).abs().max()) < 5e-3
+
+
 def test_neighbours_weighed_alike_are_averaged() -> None:
     """With a weight of 1/2 each, what is left of a small difference is half of what both have."""
     luma, chroma = planes(32, 48, noise=1e-3)
