@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from nnvvc.compiled import njit
 from nnvvc.entropy.small_numbers import LARGEST
 
 SWEEPS = 12

@@ -3,9 +3,9 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from nnvvc.compiled import njit
 from nnvvc.entropy.tables import PRECISION
 
 Array = NDArray[Any]

@@ -3,9 +3,9 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from nnvvc.compiled import njit
 from nnvvc.media.motion_planes import STEP, WINDOW, begins, held, led
 from nnvvc.media.motion_window import PARTS, all_apart
 

@@ -3,9 +3,9 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from nnvvc.compiled import njit
 from nnvvc.media.motion_planes import STEP, TAPS, WINDOW, begins, held
 from nnvvc.media.motion_window import add_moved, begin_moved
 

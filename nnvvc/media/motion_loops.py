@@ -7,9 +7,9 @@ and rows from a block to where it is in the other plane.
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from nnvvc.compiled import njit
 from nnvvc.media.motion_choice import choose
 from nnvvc.media.motion_planes import AFTER, BEFORE, STEP, WINDOW, begins, held, led
 from nnvvc.media.motion_window import apart

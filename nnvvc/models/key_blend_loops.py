@@ -5,9 +5,9 @@ network does.
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from nnvvc.compiled import njit
 from nnvvc.models.key_blend_kernel import LINE, REACH, SEEN, SIDE, WEIGHED, blend_at, look_at, spread_at
 from nnvvc.vectors import EIGHT
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numba import njit
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nnvvc.compiled import njit
 from nnvvc.vectors import EIGHT, VECTOR, WHOLE, Arithmetic, Lines
 
 Array = NDArray[Any]

@@ -5,8 +5,9 @@ planes in between, which take longer than the network's convolutions.
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from nnvvc.compiled import njit
 
 Array = NDArray[Any]
 

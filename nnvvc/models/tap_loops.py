@@ -3,9 +3,9 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from nnvvc.compiled import njit
 from nnvvc.models.tap_kernel import BESIDES, measured, next_taps, own_taps
 from nnvvc.models.tap_shapes import (
     ALONG,

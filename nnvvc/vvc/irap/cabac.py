@@ -4,9 +4,10 @@ Syntax is queued as tokens and coded a CTU at a time: one place where bins are c
 small. A token is 2 * context + bin, or -1 - (count << 17 | bits) for up to 14 bypass bins.
 """
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from nnvvc.compiled import njit
 
 LOW, RANGE, PENDING, POSITION = 0, 1, 2, 3
 """Registers of the coder: low end, range, bits of `low` not written yet, bytes written."""
@@ -16,7 +17,7 @@ INITIAL_RANGE = 510
 Array = NDArray[np.int64]
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def _carry(out: NDArray[np.uint8], position: int) -> None:
     """Add one to the number that the bytes before `position` are."""
     at = position - 1
@@ -26,7 +27,7 @@ def _carry(out: NDArray[np.uint8], position: int) -> None:
     out[at] += 1
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def _put_bytes(coder: Array, out: NDArray[np.uint8]) -> None:
     """Write the complete bytes above the ten bits that are still open."""
     low, pending, position = coder[LOW], coder[PENDING], coder[POSITION]
@@ -42,7 +43,7 @@ def _put_bytes(coder: Array, out: NDArray[np.uint8]) -> None:
     coder[LOW], coder[PENDING], coder[POSITION] = low, pending, position
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def encode(
     coder: Array, states: Array, tokens: NDArray[np.int32], count: int, out: NDArray[np.uint8]
 ) -> None:
@@ -89,7 +90,7 @@ def encode(
     coder[LOW], coder[RANGE], coder[PENDING] = low, width, pending
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def finish(coder: Array, out: NDArray[np.uint8]) -> None:
     """Code a terminating bin of one, flush, and write a stop bit and zeros to the next byte.
 

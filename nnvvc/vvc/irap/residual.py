@@ -1,9 +1,9 @@
 """Residuals of transform-skip blocks with BDPCM, `residual_ts_coding()` (clause 7.3.11.11), as tokens."""
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from nnvvc.compiled import njit
 from nnvvc.vvc.irap import contexts
 
 Block = NDArray[np.int32]
@@ -27,7 +27,7 @@ _G1, _GX, _PARITY, _SIGN = contexts.GREATER_1, contexts.GREATER_X, contexts.PARI
 _SIG, _GROUP = contexts.SIGNIFICANT, contexts.GROUP
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def put_remainder(tokens: Tokens, at: int, value: int) -> int:
     """`abs_remainder` with Rice parameter 1 (clause 9.3.3.11)."""
     if value < 10:
@@ -46,7 +46,7 @@ def put_remainder(tokens: Tokens, at: int, value: int) -> int:
     return at + 2
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def put_residual(tokens: Tokens, at: int, block: Block, size: int, scans: NDArray[np.int64]) -> int:
     """Queue a `size` x `size` block that is not all zero; returns where the queue ends.
 

@@ -7,10 +7,10 @@ edge what clause 8.4.5.2.8 substitutes for samples that do not exist.
 
 from itertools import pairwise
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from nnvvc.compiled import njit
 from nnvvc.vvc.irap import contexts
 from nnvvc.vvc.irap.cabac import INITIAL_RANGE, POSITION, RANGE, encode, finish
 from nnvvc.vvc.irap.residual import SCANS, put_residual
@@ -35,7 +35,7 @@ _LUMA_MODE, _CHROMA_MODE = contexts.BDPCM_LUMA, contexts.BDPCM_CHROMA
 _Y, _CB, _CR = contexts.CODED_Y, contexts.CODED_CB, contexts.CODED_CR
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def _differences(
     plane: Plane, x0: int, y0: int, size: int, mid: int, across: NDArray[np.int32], down: NDArray[np.int32]
 ) -> bool:
@@ -63,7 +63,7 @@ def _differences(
     return sum_down < sum_across
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def _coded(block: NDArray[np.int32], size: int) -> int:
     """1 where any residual is not zero."""
     for y in range(size):
@@ -73,7 +73,7 @@ def _coded(block: NDArray[np.int32], size: int) -> int:
     return 0
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def _put_unit(
     tokens: NDArray[np.int32],
     at: int,
@@ -130,7 +130,7 @@ def _put_unit(
     return at
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def _put_tree(
     tokens: NDArray[np.int32],
     at: int,
@@ -189,7 +189,7 @@ def _put_tree(
     return at
 
 
-@numba.njit(cache=True)
+@njit(cache=True)
 def _encode_slice(
     planes: tuple[Plane, Plane, Plane],
     options: NDArray[np.int64],
