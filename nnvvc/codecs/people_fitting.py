@@ -19,8 +19,8 @@ from nnvvc.models.people import PeopleNetwork
 from nnvvc.models.threads import lone_threads
 from nnvvc.picture import Chroma, Picture, PictureFormat
 
-RATE_PER_DECIBEL = 0.27
-"""Share of a stream's bits that a decibel is worth: what it costs to gain one by a lower QP."""
+RATE_PER_DECIBEL = 0.21
+"""Share of a stream's bits that a decibel is worth: what it costs at least to gain one by a lower QP."""
 
 LARGEST_SHARE, LOW_RATE_QP = 0.0145, 30
 """What updates may take of the bits from this slice QP of key pictures on; below, four times it."""
