@@ -20,10 +20,10 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 @lru_cache(maxsize=256)
 def _imported(module: Path, package: Path) -> tuple[Path, ...]:
-    """Files in a package that may be what a module imports by their full names."""
+    """Files in a package that may be what a module imports at its top, by their full names."""
 
     def names() -> Iterator[str]:
-        for node in ast.walk(ast.parse(module.read_bytes())):
+        for node in ast.parse(module.read_bytes()).body:
             if isinstance(node, ast.Import):
                 yield from (alias.name for alias in node.names)
             elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:

@@ -29,25 +29,26 @@ class Lines:
 
     def load(self, line: int, right: int = 0) -> Any:
         """Numbers of one, from `right` on."""
-        found = self._builder.load(self._place(line, right))
-        found.align = 4
-        return found
+        return self._loaded(line, right, VECTOR)
 
     def half(self, line: int, right: int = 0) -> Any:
         """Half as many numbers of one, for `Arithmetic.joined`."""
-        found = self._builder.load(self._builder.bitcast(self._number(line, right), _HALF.as_pointer()))
-        found.align = 4
-        return found
+        return self._loaded(line, right, _HALF)
 
     def everywhere(self, line: int, right: int = 0) -> Any:
         """One number of a line, as often as there is room."""
         return Arithmetic(self._builder).everywhere(self._builder.load(self._number(line, right)))
 
     def store(self, vector: Any, line: int, right: int = 0) -> None:
-        self._builder.store(vector, self._place(line, right)).align = 4
+        self._builder.store(vector, self._place(line, right, VECTOR)).align = 4
 
-    def _place(self, line: int, right: int) -> Any:
-        return self._builder.bitcast(self._number(line, right), VECTOR.as_pointer())
+    def _loaded(self, line: int, right: int, kind: Any) -> Any:
+        found = self._builder.load(self._place(line, right, kind))
+        found.align = 4
+        return found
+
+    def _place(self, line: int, right: int, kind: Any) -> Any:
+        return self._builder.bitcast(self._number(line, right), kind.as_pointer())
 
     def _number(self, line: int, right: int) -> Any:
         off = self._builder.add(self._builder.mul(self._length, WHOLE(line)), WHOLE(right))
@@ -68,7 +69,7 @@ class Arithmetic:
 
     def same(self, number: float) -> Any:
         """The same constant."""
-        return ir.Constant(VECTOR, [number] * EIGHT)
+        return self.constants([number] * EIGHT)
 
     def constants(self, numbers: Sequence[float]) -> Any:
         """EIGHT of them."""

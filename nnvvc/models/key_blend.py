@@ -204,7 +204,8 @@ class KeyBlend(nn.Module):
 
     def said(self, planes: Tensor, given: Tensor) -> Tensor:
         """(N, SAID, H / 4, W / 4), for each block: weights of neighbours, WEIGHTS for chroma and as many for
-        luma; one of what they agree on; those of PAIRS; and what is added to its 16 samples.
+        luma; one of what they agree on; those of PAIRS, and of AROUND in neighbours; and what is added to its
+        16 samples.
         """
         x0 = self._active(self.enter(planes, given))
         x1 = self._active(self.down(x0, given))

@@ -39,10 +39,8 @@ on, of pairs, and of what is around in both key pictures.
 BEFORE = 4
 """Numbers that are said of each block before these; after them there is what is added to each sample."""
 
-LINE = 40
+LINE = -(-(BEFORE + WEIGHED + SIDE * SIDE) // EIGHT) * EIGHT
 """Numbers of each block, with some that say nothing: EIGHT divides it."""
-
-assert BEFORE + WEIGHED + SIDE * SIDE <= LINE
 
 _TWO: Any = types.UniTuple(types.float32, 2)  # type: ignore[no-untyped-call]
 

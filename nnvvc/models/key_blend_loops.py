@@ -110,12 +110,8 @@ def blend(luma: Array, said: Array, unit: Any, bounds: Any, result: Array) -> No
     lines, inside, there = said.reshape(-1), result.reshape(-1), part.reshape(-1)
     numbers = bounds[0], bounds[1], bounds[2], unit
     # Weights of the samples of a row through two blocks, in three rows of blocks.
-    pairs = columns // 2
-    weights, each, length = (
-        np.empty(3 * pairs * WEIGHED * EIGHT, np.float32),
-        pairs * WEIGHED * EIGHT,
-        _N(EIGHT),
-    )
+    each, length = columns // 2 * WEIGHED * EIGHT, _N(EIGHT)
+    weights = np.empty(3 * each, np.float32)
     _spread(lines, 0, columns, weights, 0)
     for row in range(-(-height // SIDE)):
         y, last = SIDE * row, min(row + 1, rows - 1)
@@ -126,19 +122,18 @@ def blend(luma: Array, said: Array, unit: Any, bounds: Any, result: Array) -> No
             place, begin = pair * WEIGHED * EIGHT, _N((row * columns + 2 * pair) * LINE)
             upper, lower = _N(max(row - 1, 0) % 3 * each + place), _N(last % 3 * each + place)
             middle = _N(row % 3 * each + place)
+            given = lines, begin, weights, upper, middle, lower, length, numbers
             top, left = y - REACH, x - REACH
             ends = y + SIDE + REACH > height or x + EIGHT + REACH > width
             if top < 0 or left < 0 or ends:
                 _edge(luma, top, left, SIDE + 2 * REACH, EIGHT + 2 * REACH, edge)
                 at, to, line = _N(0), _N(0), _N(2 * EIGHT)
-                given = lines, begin, weights, upper, middle, lower, length, numbers
                 _blend_at(first, second, third, at, line, given, there, to, _N(EIGHT))
                 for i in range(min(SIDE, height - y)):
                     for j in range(min(EIGHT, width - x)):
                         result[y + i, x + j] = part[i, j]
             else:
                 at, to, line = _N(top * width + left), _N(y * width + x), _N(width)
-                given = lines, begin, weights, upper, middle, lower, length, numbers
                 _blend_at(own, before, after, at, line, given, inside, to, line)
 
 
