@@ -9,10 +9,12 @@ size is linear.
 """
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nnvvc.models import key_blend_loops as loops
@@ -34,6 +36,8 @@ from nnvvc.models.restoration import (
 from nnvvc.models.saved import Card
 from nnvvc.models.tap_shapes import CLIPS
 from nnvvc.models.taps import Taps
+
+Array = NDArray[Any]
 
 NETWORK = "key_blend"
 """Its name in model cards."""
@@ -104,16 +108,18 @@ def seen(luma: Tensor, step: Tensor) -> Tensor:
     """`looked_at`, as fast as can be."""
     if luma.device.type != "cpu":
         return looked_at(luma, step)
-    count, _, height, width = luma.shape
-    blocks = (-(-side // ALIGNMENT) * ALIGNMENT // BLENDED for side in (height, width))
-    result = torch.empty(count, *blocks, SEEN)
     with torch.no_grad():
         # Loops are fast where rows follow each other.
-        for planes, scale, out in zip(
-            luma.contiguous().numpy(), (1 / step).flatten().numpy(), result.numpy(), strict=True
-        ):
-            loops.look(planes, scale, np.float32(LARGEST_DETAIL), np.float32(LARGEST_DIFFERENCE), out)
-    return result.permute(0, 3, 1, 2)
+        pairs = zip(luma.contiguous().numpy(), step.flatten().numpy(), strict=True)
+        return torch.from_numpy(np.stack([seen_of(*one) for one in pairs])).permute(0, 3, 1, 2)
+
+
+def seen_of(planes: Array, step: Any) -> Array:
+    """The same of one picture, (H / 4, W / 4, SEEN). planes: (1 + KEYS, H, W), float32. step: float32."""
+    rows, columns = (-(-side // ALIGNMENT) * ALIGNMENT // BLENDED for side in planes.shape[1:])
+    result = np.empty((rows, columns, SEEN), np.float32)
+    loops.look(planes, 1 / step, np.float32(LARGEST_DETAIL), np.float32(LARGEST_DIFFERENCE), result)
+    return result
 
 
 def changed(luma: Tensor, said: Tensor, step: Tensor) -> Tensor:

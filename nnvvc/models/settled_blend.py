@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nnvvc.models import key_blend_loops as loops
-from nnvvc.models.key_blend import ALIGNMENT, KEYS, LARGEST_DETAIL, PAIR_CLIP, WEIGHTS, KeyBlend
-from nnvvc.models.key_blend_kernel import SEEN
+from nnvvc.models.key_blend import KEYS, PAIR_CLIP, WEIGHTS, KeyBlend, seen_of
 from nnvvc.models.pointwise import enlarge, lines_of, lines_of_four, multiply
-from nnvvc.models.restoration import BLENDED, CHROMA_CLIPS, LARGEST_DIFFERENCE, OUTPUT_UNIT, quantiser_step
+from nnvvc.models.restoration import BLENDED, CHROMA_CLIPS, OUTPUT_UNIT, quantiser_step
 from nnvvc.models.restoration_loops import blend_into
 from nnvvc.models.tap_loops import TapNumbers, fill_taps
 from nnvvc.models.tap_shapes import CLIPS
@@ -24,7 +23,6 @@ from nnvvc.models.taps import block_classes
 
 Array = NDArray[Any]
 
-_LIMITS = np.float32(LARGEST_DETAIL), np.float32(LARGEST_DIFFERENCE)
 _BOUNDS = np.array((*CLIPS, PAIR_CLIP), np.float32)
 _SAME = np.float32(1)
 
@@ -87,10 +85,7 @@ class SettledBlend:
     def _said(self, planes: Array, numbers: _Numbers) -> Array:
         """(blocks, blocks, LINE), see `KeyBlend.said`. planes: (1 + KEYS, H, W)."""
         network, width = self._network, self._network.config.widths[0]
-        rows, columns = (-(-side // ALIGNMENT) * ALIGNMENT // BLENDED for side in planes.shape[1:])
-        seen = np.empty((rows, columns, SEEN), np.float32)
-        loops.look(planes, 1 / numbers.step, *_LIMITS, seen)
-        x0 = _multiplied(seen, numbers.enter, self._leak)
+        x0 = _multiplied(seen_of(planes, numbers.step), numbers.enter, self._leak)
         x1 = F.leaky_relu_(network.down(_tensor(x0[..., :width]), numbers.given), network.config.leak)
         for layer in network.deep:
             x1 = layer(x1)

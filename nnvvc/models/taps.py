@@ -128,19 +128,14 @@ def grid_basis(luma: Tensor) -> Tensor:
     return GRID_UNIT * torch.cat([part.flatten(1, 2) for part in parts], 1)
 
 
-def classes(luma: Tensor, step: Tensor, whole: bool = True) -> Tensor:
-    """(N, H, W): the class of each sample, 0..CLASSES - 1; arguments as for `Taps.forward`.
-
-    whole: of every sample; otherwise of every block, (N, ceil(H / BLOCK), ceil(W / BLOCK)), uint8.
-    """
+def classes(luma: Tensor, step: Tensor) -> Tensor:
+    """(N, H, W): the class of each sample, 0..CLASSES - 1; arguments as for `Taps.forward`."""
     height, width = luma.shape[2:]
     if luma.device.type == "cpu":
         pairs = zip(luma.detach().float().numpy(), step.flatten().tolist(), strict=True)
         found = torch.from_numpy(np.stack([block_classes(*one) for one in pairs]))
     else:
         found = _slow_classes(luma, step)
-    if not whole:
-        return found
     return found.long().repeat_interleave(BLOCK, 1).repeat_interleave(BLOCK, 2)[:, :height, :width]
 
 
@@ -157,7 +152,7 @@ def block_classes(planes: Array, step: Any) -> Array:
 
 
 def _slow_classes(luma: Tensor, step: Tensor) -> Tensor:
-    """On any device."""
+    """Of each block, (N, ceil(H / BLOCK), ceil(W / BLOCK)), uint8, on any device."""
     own = luma[:, :1]
     edged = F.pad(own, (0, 1, 0, 1), mode="replicate")
     across = (edged[..., :-1, 1:] - own).abs()
